@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Memory views: lend memory to another process and take it back.
+ *
+ * open("/dev/memory-view") returns a *control fd* and creates one view: a
+ * virtual size (which costs nothing) and a table of ranges. Every range maps
+ * [mem_offset, mem_offset + size) of the view onto a span of a file. The
+ * control fd never leaves the controlling process (the controller).
+ * MEMVIEW_GET_VIEWFD returns a *view fd*, which a peer can only mmap(2) with
+ * MAP_SHARED, fstat(2), lseek(2) and close(2). The kernel resolves the peer's
+ * page faults from the table, and takes the peer's page-table entries away
+ * before an operation that removes or narrows a right returns.
+ *
+ * A fault of the peer at an offset where no range is, or where the file has no
+ * data to give (beyond its end, I/O error, dead controller), raises SIGBUS. A
+ * fault that needs a right which the range does not grant raises SIGSEGV with
+ * si_code SEGV_ACCERR. System calls that are handed such memory fail with
+ * EFAULT.
+ *
+ * Conventions of every ioctl below:
+ *
+ * - Offsets and sizes are in bytes and multiples of the page size
+ *   (memview_info.page_size).
+ * - Structures grow at their end only. The kernel takes the caller's size from
+ *   the ioctl number; unknown trailing bytes must be zero.
+ * - Padding must be zero. The layout is the same for 32- and 64-bit callers.
+ * - An ioctl that fails has changed nothing.
+ * - An ioctl that takes a right away returns when no CPU can use it any more,
+ *   in any process, however it came by its mapping.
+ *
+ * Errnos common to all: EFAULT (the argument is not readable or writable
+ * memory), EINVAL (structure smaller than its first version, nonzero padding,
+ * unknown flag), E2BIG (structure larger than the kernel's and not zero
+ * beyond), ENOTTY (unknown ioctl number).
+ */
+#ifndef _UAPI_LINUX_MEMORY_VIEW_H
+#define _UAPI_LINUX_MEMORY_VIEW_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define MEMVIEW_IOC_TYPE	0xC4
+
+/* Rights of a range, of PROTECT, and of a view fd. */
+#define MEMVIEW_MAP_READ	(1U << 0)
+#define MEMVIEW_MAP_WRITE	(1U << 1)
+#define MEMVIEW_MAP_EXEC	(1U << 2)
+/* How to map. */
+#define MEMVIEW_MAP_REPLACE	(1U << 3)
+#define MEMVIEW_MAP_LAZY_WRITE	(1U << 4)
+
+#define MEMVIEW_MAP_RIGHTS \
+	(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC)
+
+/* struct memview_info.features */
+#define MEMVIEW_FEATURE_LAZY_WRITE	(1ULL << 0)
+
+/* struct memview_info.state */
+#define MEMVIEW_STATE_REVOKED	(1U << 0)
+
+/**
+ * struct memview_info - argument of MEMVIEW_GET_INFO, written by the kernel
+ * @size: size of the view in bytes (MEMVIEW_SET_SIZE)
+ * @max_size: largest size that MEMVIEW_SET_SIZE takes, in bytes
+ * @features: MEMVIEW_FEATURE_* bits this kernel has
+ * @nr_ranges: ranges in the table now
+ * @max_ranges: most ranges a view can have (module parameter max_ranges)
+ * @page_size: unit of offsets and sizes, in bytes
+ * @state: MEMVIEW_STATE_* bits
+ * @fault_around: pages that one fault maps at most (module parameter
+ *	fault_around_pages)
+ * @max_sources: most mappings of its files that the driver makes in one
+ *	controller (module parameter max_sources)
+ */
+struct memview_info {
+	__u64 size;
+	__u64 max_size;
+	__u64 features;
+	__u64 nr_ranges;
+	__u64 max_ranges;
+	__u32 page_size;
+	__u32 state;
+	__u32 fault_around;
+	__u32 max_sources;
+};
+
+/**
+ * struct memview_size_info - argument of MEMVIEW_SET_SIZE
+ * @size: new size of the view in bytes, 0 to memview_info.max_size
+ */
+struct memview_size_info {
+	__u64 size;
+};
+
+/**
+ * struct memview_map_fd_info - argument of MEMVIEW_MAP_FD
+ * @fd: a regular file: memfd (with or without MFD_HUGETLB), tmpfs, or a file
+ *	system whose files can be mapped with MAP_SHARED
+ * @flags: MEMVIEW_MAP_READ, and any of MEMVIEW_MAP_WRITE, _EXEC, _REPLACE,
+ *	_LAZY_WRITE
+ * @fd_offset: first byte of the file; may lie beyond the end of the file
+ *	(except for hugetlb): the peer's faults there raise SIGBUS until the file
+ *	has grown
+ * @size: bytes to map, not 0
+ * @mem_offset: first byte in the view
+ *
+ * %MEMVIEW_MAP_REPLACE first removes, atomically, whatever the span holds.
+ *
+ * %MEMVIEW_MAP_LAZY_WRITE installs read-only page-table entries for a peer's
+ * reads where the file is not yet writable in the source, so that reading a
+ * regular file does not dirty it. Without it a read fault already asks for
+ * write access where range and mapping both allow it, because KVM never
+ * upgrades a present read-only entry of such a mapping.
+ */
+struct memview_map_fd_info {
+	__s32 fd;
+	__u32 flags;
+	__u64 fd_offset;
+	__u64 size;
+	__u64 mem_offset;
+};
+
+/**
+ * struct memview_unmap_fd_info - argument of MEMVIEW_UNMAP_FD
+ * @mem_offset: first byte of the span in the view
+ * @size: bytes of the span, not 0
+ * @unmapped: written by the kernel: bytes that were mapped and are not any more
+ */
+struct memview_unmap_fd_info {
+	__u64 mem_offset;
+	__u64 size;
+	__u64 unmapped;
+};
+
+/**
+ * struct memview_protect_info - argument of MEMVIEW_PROTECT
+ * @mem_offset: first byte of the span in the view
+ * @size: bytes of the span, not 0; all of it must be mapped
+ * @flags: the new rights: MEMVIEW_MAP_READ and any of _WRITE, _EXEC; plus
+ *	MEMVIEW_MAP_LAZY_WRITE
+ * @__pad: must be zero
+ *
+ * Rights can be given back and, up to what each range was mapped with, no
+ * further: %MEMVIEW_MAP_WRITE needs a range that was mapped with it, and
+ * %MEMVIEW_MAP_EXEC a file that has been mapped with it.
+ */
+struct memview_protect_info {
+	__u64 mem_offset;
+	__u64 size;
+	__u32 flags;
+	__u32 __pad;
+};
+
+/**
+ * struct memview_viewfd_info - argument of MEMVIEW_GET_VIEWFD_RIGHTS
+ * @rights: most rights that a mapping of the view fd can have:
+ *	MEMVIEW_MAP_READ and any of _WRITE, _EXEC
+ * @__pad: must be zero
+ */
+struct memview_viewfd_info {
+	__u32 rights;
+	__u32 __pad;
+};
+
+/**
+ * struct memview_range_info - one range, as MEMVIEW_QUERY writes it
+ * @mem_offset: first byte in the view
+ * @size: length in bytes
+ * @fd_offset: first byte in the file
+ * @source_addr: where the source maps that byte, in the controller's address
+ *	space: what to register with userfaultfd(2); 0 if the source is dead
+ * @ino: inode number of the file
+ * @dev: device of the file, as st_dev in stat(2) has it for the kernel
+ *	(new_encode_dev)
+ * @flags: MEMVIEW_MAP_READ, _WRITE, _EXEC, _LAZY_WRITE
+ */
+struct memview_range_info {
+	__u64 mem_offset;
+	__u64 size;
+	__u64 fd_offset;
+	__u64 source_addr;
+	__u64 ino;
+	__u32 dev;
+	__u32 flags;
+};
+
+/**
+ * struct memview_query_info - argument of MEMVIEW_QUERY
+ * @mem_offset: list the ranges that end above this offset; on return, where to
+ *	go on, or the view's size when nothing is left
+ * @ranges: user pointer to @count entries of @range_size bytes
+ * @count: room in @ranges, at most 2^20; on return, entries written
+ * @range_size: sizeof(struct memview_range_info) of the caller; the kernel
+ *	writes no more than it knows, and zeroes the rest of each entry
+ * @total: written by the kernel: ranges in the whole view
+ */
+struct memview_query_info {
+	__u64 mem_offset;
+	__u64 ranges;
+	__u32 count;
+	__u32 range_size;
+	__u64 total;
+};
+
+/**
+ * MEMVIEW_GET_INFO - sizes, limits, feature and state bits
+ *
+ * From any process. Only the common errnos.
+ */
+#define MEMVIEW_GET_INFO	_IOR(MEMVIEW_IOC_TYPE, 0x00, struct memview_info)
+
+/**
+ * MEMVIEW_SET_SIZE - set the size of the view
+ *
+ * Shrinking removes the ranges, and parts of ranges, beyond the new size.
+ * ftruncate(2) on a control fd cannot do this: the VFS refuses it for anything
+ * but a regular file before a driver sees it.
+ *
+ * EINVAL: not page aligned. EFBIG: larger than memview_info.max_size.
+ * ENOSPC, ENOMEM: as for MEMVIEW_UNMAP_FD.
+ * EIO: called by a process with another address space than the one that first
+ * mapped a file into the view. ESHUTDOWN: the view is revoked.
+ */
+#define MEMVIEW_SET_SIZE	_IOW(MEMVIEW_IOC_TYPE, 0x01, struct memview_size_info)
+
+/**
+ * MEMVIEW_MAP_FD - map a span of a file into the view
+ *
+ * EINVAL: unaligned offset or size; size 0; unknown flag; no
+ * %MEMVIEW_MAP_READ; hugetlb file that ends before fd_offset + size.
+ * EOVERFLOW: an offset plus the size passes 2^63 - 1.
+ * ERANGE: the span ends beyond the view.
+ * EEXIST: part of the span is mapped, and no %MEMVIEW_MAP_REPLACE.
+ * EBADF: fd is not an open file, or was opened with O_PATH.
+ * ENODEV: fd is not a regular file or cannot be mirrored (pipe, socket,
+ * directory, device, view fd, memfd_secret, DAX).
+ * EACCES: fd is not open for reading; %MEMVIEW_MAP_WRITE and fd is not open
+ * for writing (or is append-only).
+ * EPERM: %MEMVIEW_MAP_WRITE and the file is sealed against it;
+ * %MEMVIEW_MAP_EXEC and the file's mount is noexec; refused by an LSM.
+ * ENOSPC: the view would have more than memview_info.max_ranges ranges.
+ * EMFILE: the controller has max_sources sources and all are in use.
+ * ENOMEM: no memory, or no room in the controller's address space
+ * (RLIMIT_AS, vm.max_map_count). EINTR: a signal arrived when the controller's
+ * address space was first prepared; call again.
+ * EIO: called by a process with another address space than the one that first
+ * mapped a file into the view. ESHUTDOWN: the view is revoked.
+ */
+#define MEMVIEW_MAP_FD		_IOW(MEMVIEW_IOC_TYPE, 0x02, struct memview_map_fd_info)
+
+/**
+ * MEMVIEW_UNMAP_FD - remove what is mapped in a span of the view
+ *
+ * Ranges are cut where the span ends inside them; holes are skipped.
+ *
+ * EINVAL: unaligned offset or size; size 0. EOVERFLOW: offset plus size passes
+ * 2^63 - 1. ERANGE: the span ends beyond the view. ENOSPC: a range would be
+ * cut in two, and the view has max_ranges ranges. ENOMEM: no memory for that.
+ * EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
+ */
+#define MEMVIEW_UNMAP_FD	_IOWR(MEMVIEW_IOC_TYPE, 0x03, struct memview_unmap_fd_info)
+
+/**
+ * MEMVIEW_PROTECT - change the rights of a fully mapped span
+ *
+ * EINVAL: unaligned offset or size; size 0; unknown flag; no
+ * %MEMVIEW_MAP_READ. EOVERFLOW, ERANGE: as for MEMVIEW_UNMAP_FD. ENOENT: part
+ * of the span is not mapped. EACCES: a right that a range cannot have (see
+ * struct memview_protect_info). ENOSPC, ENOMEM: as for MEMVIEW_UNMAP_FD.
+ * EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
+ */
+#define MEMVIEW_PROTECT		_IOW(MEMVIEW_IOC_TYPE, 0x04, struct memview_protect_info)
+
+/**
+ * MEMVIEW_GET_VIEWFD - make a view fd with all rights
+ *
+ * Takes no argument. Returns a new file descriptor, close-on-exec. Peers get
+ * the AND of its rights, their mmap(2) and mprotect(2), the range and the
+ * file.
+ *
+ * EMFILE, ENFILE, ENOMEM: as open(2). ESHUTDOWN: the view is revoked.
+ */
+#define MEMVIEW_GET_VIEWFD	_IO(MEMVIEW_IOC_TYPE, 0x05)
+
+/**
+ * MEMVIEW_GET_VIEWFD_RIGHTS - make a view fd with fewer rights
+ *
+ * Errnos as for MEMVIEW_GET_VIEWFD, and EINVAL: no %MEMVIEW_MAP_READ, or a bit
+ * that is no right.
+ */
+#define MEMVIEW_GET_VIEWFD_RIGHTS \
+	_IOW(MEMVIEW_IOC_TYPE, 0x06, struct memview_viewfd_info)
+
+/**
+ * MEMVIEW_REVOKE - remove everything, for good
+ *
+ * Takes no argument; any holder of the control fd may call it. From now on
+ * each table ioctl and each mmap(2) of a view fd fails with ESHUTDOWN, and
+ * mapped views raise SIGBUS. The last close of the control fd, and the death or
+ * the execve(2) of the controller, do the same. Revoking a revoked view
+ * succeeds.
+ */
+#define MEMVIEW_REVOKE		_IO(MEMVIEW_IOC_TYPE, 0x07)
+
+/**
+ * MEMVIEW_QUERY - list the ranges in ascending order of mem_offset
+ *
+ * Each call is a consistent picture of the span it reports. A revoked view has
+ * no ranges.
+ *
+ * EINVAL: range_size smaller than the first version of struct
+ * memview_range_info; count larger than 2^20. ENOMEM: no memory.
+ */
+#define MEMVIEW_QUERY		_IOWR(MEMVIEW_IOC_TYPE, 0x08, struct memview_query_info)
+
+#endif /* _UAPI_LINUX_MEMORY_VIEW_H */
