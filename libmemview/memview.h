@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libmemview: lend memory to another process and take it back.
+ *
+ * The library over /dev/memory-view, see memview(7) for an overview and
+ * memory-view(4) for the device.
+ *
+ * Conventions of all functions:
+ *
+ * - A negative return value is -errno; success is 0 or a count or a file
+ *   descriptor, which are never negative. The variable errno is left alone.
+ * - Every file descriptor that the library makes is close-on-exec.
+ * - Offsets and sizes are in bytes and, where they describe a view, multiples
+ *   of the page size (struct memview_status.page_size).
+ * - A call that fails has changed nothing in the view.
+ * - A call that takes a right away returns when no CPU can use it any more, in
+ *   any process.
+ * - Functions on a view are never interrupted: -EINTR is retried inside.
+ * - Thread-safe: threads may use one view at the same time, except that none may
+ *   use it during or after memview_close().
+ * - Nothing is printed, no signal is raised or caught, nothing exits.
+ * - Pointers must be valid unless a comment says that they may be NULL.
+ */
+#ifndef LIBMEMVIEW_MEMVIEW_H
+#define LIBMEMVIEW_MEMVIEW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of this API. The shared library's ABI has its own: its soname. */
+#define MEMVIEW_API_MAJOR	0
+#define MEMVIEW_API_MINOR	1
+
+/* Where the driver puts its device. */
+#define MEMVIEW_DEVICE		"/dev/memory-view"
+
+/* Rights of a range and of a view fd. */
+#define MEMVIEW_READ		(1U << 0)
+#define MEMVIEW_WRITE		(1U << 1)
+#define MEMVIEW_EXEC		(1U << 2)
+/*
+ * How to map: a peer's reads do not make pages of a regular file dirty. Not for
+ * peers that run KVM guests on the view.
+ */
+#define MEMVIEW_LAZY_WRITE	(1U << 4)
+
+/* struct memview_status.features: MEMVIEW_LAZY_WRITE is known. */
+#define MEMVIEW_CAN_LAZY_WRITE	(1ULL << 0)
+
+/* Largest count that memview_query() takes. */
+#define MEMVIEW_QUERY_MAX	(1U << 20)
+
+/**
+ * struct memview - a view, seen from its controller; opaque
+ */
+struct memview;
+
+/**
+ * struct memview_status - what memview_info() tells about a view
+ * @size: size of the view in bytes
+ * @max_size: largest size that memview_set_size() takes, in bytes
+ * @features: MEMVIEW_CAN_* bits of the running kernel
+ * @nr_ranges: ranges in the view now
+ * @max_ranges: most ranges that a view can have
+ * @page_size: unit of offsets and sizes, in bytes
+ * @fault_around: pages that one fault of a peer maps at most
+ * @max_sources: most mappings of its files that the driver makes in one
+ *	controller
+ * @revoked: 1 if the view is revoked, else 0
+ */
+struct memview_status {
+	uint64_t size;
+	uint64_t max_size;
+	uint64_t features;
+	uint64_t nr_ranges;
+	uint64_t max_ranges;
+	uint32_t page_size;
+	uint32_t fault_around;
+	uint32_t max_sources;
+	uint32_t revoked;
+};
+
+/**
+ * struct memview_range - one range of a view, as memview_query() lists it
+ * @mem_offset: first byte in the view
+ * @size: length in bytes
+ * @fd_offset: first byte in the file
+ * @source_addr: where the driver's own mapping of the file has that byte, in the
+ *	controller's address space: what to register with userfaultfd(2). 0 if
+ *	the source is dead
+ * @ino: inode number of the file, st_ino of fstat(2)
+ * @dev: device of the file; equal to st_dev of fstat(2)
+ * @flags: MEMVIEW_READ, _WRITE, _EXEC, _LAZY_WRITE
+ */
+struct memview_range {
+	uint64_t mem_offset;
+	uint64_t size;
+	uint64_t fd_offset;
+	uint64_t source_addr;
+	uint64_t ino;
+	uint32_t dev;
+	uint32_t flags;
+};
+
+/**
+ * memview_open() - make a new, empty view of size 0
+ * @viewp: where to put the handle; untouched on failure
+ *
+ * The same as memview_open_path(MEMVIEW_DEVICE, viewp).
+ *
+ * Return: 0, or the errnos of memview_open_path().
+ */
+int memview_open(struct memview **viewp);
+
+/**
+ * memview_open_path() - make a new, empty view by a device node of another name
+ * @path: the device node
+ * @viewp: where to put the handle; untouched on failure
+ *
+ * Return: 0, or
+ * -ENOENT: no such node (for /dev/memory-view: the module is not loaded);
+ * -ENODEV, -ENXIO: the node is there, but no driver behind it (the module is
+ *	not loaded any more);
+ * -ENOTTY: the path is something else than a memory-view device;
+ * -EACCES, -EPERM: the caller may not open the node;
+ * -EMFILE, -ENFILE: no file descriptor left in the process, in the system;
+ * -ENOMEM: no memory.
+ * Whatever else open(2) says about the path (-ELOOP, -ENOTDIR, -EISDIR,
+ * -ENAMETOOLONG, -EROFS, ...) comes through unchanged.
+ */
+int memview_open_path(const char *path, struct memview **viewp);
+
+/**
+ * memview_close() - close the control fd and free the handle
+ * @view: the view; NULL does nothing
+ *
+ * If no other descriptor refers to the same control fd (by dup(2) or in a
+ * forked child), the view is revoked, see memview_revoke().
+ */
+void memview_close(struct memview *view);
+
+/**
+ * memview_get_fd() - the control fd
+ * @view: the view
+ *
+ * For the ioctls of memory-view(4), and for /proc/self/fdinfo. It remains the
+ * handle's: do not close it, and do not pass it to a peer.
+ *
+ * Return: the file descriptor. Cannot fail.
+ */
+int memview_get_fd(const struct memview *view);
+
+/**
+ * memview_set_size() - set the size of the view
+ * @view: the view
+ * @size: new size in bytes, page aligned, 0 to memview_status.max_size
+ *
+ * A size costs nothing. Shrinking removes the ranges, and the parts of ranges,
+ * beyond the new size.
+ *
+ * Return: 0, or
+ * -EINVAL: @size is not page aligned;
+ * -EFBIG: @size is larger than memview_status.max_size;
+ * -ENOSPC, -ENOMEM: as for memview_unmap();
+ * -EIO: the caller's address space is not the one that first mapped a file into
+ *	the view (a child after fork(2));
+ * -ESHUTDOWN: the view is revoked.
+ */
+int memview_set_size(struct memview *view, uint64_t size);
+
+/**
+ * memview_map() - map a span of a file into the view
+ * @view: the view
+ * @mem_offset: first byte in the view, page aligned
+ * @fd: a regular file: memfd (also with MFD_HUGETLB), tmpfs, or any file system
+ *	that can map files shared. May be closed afterwards
+ * @fd_offset: first byte in the file, page aligned (hugetlb too: any multiple of
+ *	memview_status.page_size). May lie beyond the end of the file, except for
+ *	hugetlb: peers get SIGBUS there until the file has grown
+ * @size: bytes to map, page aligned, not 0
+ * @flags: MEMVIEW_READ, and any of MEMVIEW_WRITE, MEMVIEW_EXEC,
+ *	MEMVIEW_LAZY_WRITE
+ *
+ * The span must be free; memview_replace() takes any.
+ *
+ * Return: 0, or
+ * -EINVAL: offset or size not page aligned; @size is 0; unknown flag; no
+ *	MEMVIEW_READ; hugetlb file that ends before @fd_offset + @size;
+ * -EOVERFLOW: an offset plus the size passes 2^63 - 1;
+ * -ERANGE: the span ends beyond the view;
+ * -EEXIST: part of the span is mapped already;
+ * -EBADF: @fd is not an open file, or was opened with O_PATH;
+ * -ENODEV: @fd is not a regular file, or one that cannot be lent (pipe, socket,
+ *	directory, device, view fd, memfd_secret(2), DAX);
+ * -EACCES: @fd is not open for reading; MEMVIEW_WRITE and @fd is not open for
+ *	writing, or is append-only;
+ * -EPERM: MEMVIEW_WRITE and the file is sealed against it; MEMVIEW_EXEC and the
+ *	file's mount is noexec; refused by a security module;
+ * -ENOSPC: the view would have more than memview_status.max_ranges ranges;
+ * -EMFILE: the controller has memview_status.max_sources sources, all in use;
+ * -ENOMEM: no memory, or no room in the caller's address space (RLIMIT_AS,
+ *	vm.max_map_count);
+ * -EIO: as for memview_set_size();
+ * -ESHUTDOWN: the view is revoked.
+ */
+int memview_map(struct memview *view, uint64_t mem_offset, int fd,
+		uint64_t fd_offset, uint64_t size, unsigned int flags);
+
+/**
+ * memview_replace() - map a span of a file over whatever the view has there
+ * @view: the view
+ * @mem_offset: first byte in the view, page aligned
+ * @fd: as for memview_map()
+ * @fd_offset: as for memview_map()
+ * @size: bytes to map, page aligned, not 0
+ * @flags: as for memview_map()
+ *
+ * Old and new are swapped in one step: no fault of a peer finds the span empty.
+ *
+ * Return: 0, or the errnos of memview_map() but -EEXIST.
+ */
+int memview_replace(struct memview *view, uint64_t mem_offset, int fd,
+		    uint64_t fd_offset, uint64_t size, unsigned int flags);
+
+/**
+ * memview_unmap() - remove what is mapped in a span of the view
+ * @view: the view
+ * @mem_offset: first byte of the span, page aligned
+ * @size: bytes of the span, page aligned, not 0
+ * @unmapped: where to put the number of bytes that were mapped and are not any
+ *	more; untouched on failure; may be NULL
+ *
+ * Ranges are cut where the span ends inside them; holes are skipped. Peers get
+ * SIGBUS on their next access.
+ *
+ * Return: 0, or
+ * -EINVAL: offset or size not page aligned; @size is 0;
+ * -EOVERFLOW: offset plus size passes 2^63 - 1;
+ * -ERANGE: the span ends beyond the view;
+ * -ENOSPC: a range would be cut in two, and the view has
+ *	memview_status.max_ranges ranges;
+ * -ENOMEM: no memory to cut a range in two;
+ * -EIO: as for memview_set_size();
+ * -ESHUTDOWN: the view is revoked.
+ */
+int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,
+		  uint64_t *unmapped);
+
+/**
+ * memview_protect() - change the rights of a fully mapped span
+ * @view: the view
+ * @mem_offset: first byte of the span, page aligned
+ * @size: bytes of the span, page aligned, not 0
+ * @flags: the new rights: MEMVIEW_READ and any of MEMVIEW_WRITE, MEMVIEW_EXEC;
+ *	plus MEMVIEW_LAZY_WRITE
+ *
+ * Rights can be taken and given back, but only up to what the range was mapped
+ * with (MEMVIEW_WRITE), or the file ever was (MEMVIEW_EXEC).
+ *
+ * Return: 0, or
+ * -EINVAL: offset or size not page aligned; @size is 0; unknown flag; no
+ *	MEMVIEW_READ;
+ * -EOVERFLOW: offset plus size passes 2^63 - 1;
+ * -ERANGE: the span ends beyond the view;
+ * -ENOENT: part of the span is not mapped;
+ * -EACCES: a right that one of the ranges cannot have;
+ * -ENOSPC, -ENOMEM: as for memview_unmap();
+ * -EIO: as for memview_set_size();
+ * -ESHUTDOWN: the view is revoked.
+ */
+int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
+		    unsigned int flags);
+
+/**
+ * memview_query() - list the ranges in ascending order of mem_offset
+ * @view: the view
+ * @mem_offset: in: list the ranges that end above this offset; out: where to go
+ *	on, or the size of the view when nothing is left. NULL: from 0
+ * @ranges: array of @count entries; may be NULL if @count is 0
+ * @count: room in @ranges, 0 to MEMVIEW_QUERY_MAX
+ * @total: where to put the number of ranges in the whole view; may be NULL
+ *
+ * Each call is a consistent picture of the span that it lists. A revoked view
+ * has no ranges. On failure @mem_offset and @total are untouched.
+ *
+ * Return: number of entries written, or
+ * -EINVAL: @count is larger than MEMVIEW_QUERY_MAX;
+ * -EFAULT: @ranges is not writable memory;
+ * -ENOMEM: no memory.
+ */
+int memview_query(struct memview *view, uint64_t *mem_offset,
+		  struct memview_range *ranges, unsigned int count,
+		  uint64_t *total);
+
+/**
+ * memview_info() - sizes, limits and state of the view
+ * @view: the view
+ * @status: where to put them; untouched on failure
+ *
+ * Works on a revoked view and from any process.
+ *
+ * Return: 0. No errno is expected of a handle that is open.
+ */
+int memview_info(struct memview *view, struct memview_status *status);
+
+/**
+ * memview_view_fd() - make a view fd with all rights
+ * @view: the view
+ *
+ * A view fd is what peers get: it can be mapped MAP_SHARED, seeked (SEEK_END is
+ * the size), stat'ed and closed. What a mapping may do is the AND of the view
+ * fd's rights, the mapping's protection, the range's rights and the file's.
+ *
+ * Return: the new file descriptor, which is the caller's to close, or
+ * -EMFILE, -ENFILE: no file descriptor left in the process, in the system;
+ * -ENOMEM: no memory;
+ * -ESHUTDOWN: the view is revoked.
+ */
+int memview_view_fd(struct memview *view);
+
+/**
+ * memview_view_fd_rights() - make a view fd with fewer rights
+ * @view: the view
+ * @rights: MEMVIEW_READ and any of MEMVIEW_WRITE, MEMVIEW_EXEC
+ *
+ * Return: the new file descriptor, which is the caller's to close, or
+ * -EINVAL: no MEMVIEW_READ, or a bit that is no right;
+ * and the errnos of memview_view_fd().
+ */
+int memview_view_fd_rights(struct memview *view, unsigned int rights);
+
+/**
+ * memview_revoke() - remove everything, for good
+ * @view: the view
+ *
+ * From now on changes of the view, new view fds, and mmap(2) of its view fds
+ * fail with ESHUTDOWN, and peers get SIGBUS. Death and execve(2) of the
+ * controller do the same. Revoking a revoked view succeeds. Any process that
+ * has the handle may call it.
+ *
+ * Return: 0. No errno is expected of a handle that is open.
+ */
+int memview_revoke(struct memview *view);
+
+/**
+ * memview_send_fd() - pass a file descriptor over a Unix socket
+ * @sock: a connected socket of family AF_UNIX, any type
+ * @fd: the descriptor, usually a view fd; stays open here
+ * @data: bytes that go with it; may be NULL if @len is 0
+ * @len: bytes, 0 to INT_MAX. If 0, one byte of value 0 goes instead, as a
+ *	descriptor cannot travel alone; memview_recv_fd() with @len 0 drops it
+ *
+ * The descriptor travels with the first byte. Retries when a signal interrupts;
+ * raises no SIGPIPE.
+ *
+ * Return: number of bytes of @data sent. Less than @len only if the socket is a
+ * stream that is non-blocking, or has a time-out, or broke in the middle: the
+ * descriptor has gone, the rest is to be sent with send(2). Or
+ * -EAFNOSUPPORT: @sock is not of family AF_UNIX;
+ * -ENOTSOCK, -EBADF: @sock is no socket; it, or @fd, is not open;
+ * -EAGAIN: non-blocking or timed out, and no room;
+ * -EPIPE, -ECONNRESET, -ECONNREFUSED, -ENOTCONN: the other end is closed, or
+ *	was never connected;
+ * -EMSGSIZE: @len is larger than INT_MAX or than a message of this socket can
+ *	be;
+ * -ETOOMANYREFS: too many descriptors in flight (RLIMIT_NOFILE);
+ * -EPERM, -EACCES: refused by a security module;
+ * -ENOBUFS, -ENOMEM: no memory.
+ */
+int memview_send_fd(int sock, int fd, const void *data, size_t len);
+
+/**
+ * memview_recv_fd() - receive one file descriptor from a Unix socket
+ * @sock: the socket
+ * @data: where to put the bytes that come with it; may be NULL if @len is 0
+ * @len: room in @data; if 0, one byte is received and dropped
+ * @received: where to put the number of bytes received into @data, also on
+ *	failure (0 if nothing was received); may be NULL
+ *
+ * Receives one message, or what one recvmsg(2) gives of a stream. Where the
+ * result is an error, descriptors that came along are closed. Retries when a
+ * signal interrupts.
+ *
+ * Return: the file descriptor, close-on-exec and the caller's to close, or
+ * -EPIPE: the other end has closed the connection (or, on a datagram socket,
+ *	sent an empty message without descriptor);
+ * -ENOMSG: bytes came without descriptor;
+ * -EBADMSG: more than one descriptor came;
+ * -EMFILE: a descriptor was sent and could not be installed: no descriptor left
+ *	in the process (RLIMIT_NOFILE), or refused by a security module;
+ * -EMSGSIZE: the message was longer than @len, its rest is lost;
+ * -EAGAIN: non-blocking or timed out, and nothing there;
+ * -ECONNRESET, -ENOTCONN: the other end vanished, or was never connected;
+ * -ENOTSOCK, -EBADF: @sock is no socket, is not open;
+ * -ENOMEM: no memory.
+ */
+int memview_recv_fd(int sock, void *data, size_t len, size_t *received);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBMEMVIEW_MEMVIEW_H */
