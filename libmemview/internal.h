@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything is built with -fvisibility=hidden; the functions of the public
+ * header, and nothing else, are exported. memview.map gives them their version.
+ */
+#ifndef LIBMEMVIEW_INTERNAL_H
+#define LIBMEMVIEW_INTERNAL_H
+
+#pragma GCC visibility push(default)
+#include "memview.h"
+#pragma GCC visibility pop
+
+#endif /* LIBMEMVIEW_INTERNAL_H */

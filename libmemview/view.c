@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A view and its operations: memview.h's names over the ioctls of
+ * /dev/memory-view.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/memory-view.h>
+
+#include "internal.h"
+
+struct memview {
+	int fd;
+};
+
+/* memview.h has constants of its own so as not to include the uAPI header. */
+_Static_assert(MEMVIEW_READ == MEMVIEW_MAP_READ, "flag");
+_Static_assert(MEMVIEW_WRITE == MEMVIEW_MAP_WRITE, "flag");
+_Static_assert(MEMVIEW_EXEC == MEMVIEW_MAP_EXEC, "flag");
+_Static_assert(MEMVIEW_LAZY_WRITE == MEMVIEW_MAP_LAZY_WRITE, "flag");
+_Static_assert(MEMVIEW_CAN_LAZY_WRITE == MEMVIEW_FEATURE_LAZY_WRITE, "feature");
+
+/*
+ * The kernel writes memview_query()'s array directly: struct memview_range is
+ * the first version of the uAPI's structure, which can only grow behind it.
+ */
+#define ASSERT_SAME_FIELD(field) \
+	_Static_assert(offsetof(struct memview_range, field) == \
+		       offsetof(struct memview_range_info, field) && \
+		       sizeof(((struct memview_range *)0)->field) == \
+		       sizeof(((struct memview_range_info *)0)->field), #field)
+ASSERT_SAME_FIELD(mem_offset);
+ASSERT_SAME_FIELD(size);
+ASSERT_SAME_FIELD(fd_offset);
+ASSERT_SAME_FIELD(source_addr);
+ASSERT_SAME_FIELD(ino);
+ASSERT_SAME_FIELD(dev);
+ASSERT_SAME_FIELD(flags);
+
+/*
+ * An ioctl that fails has changed nothing, so calling again after a signal is
+ * always right; the signal's handler has run by then.
+ */
+static int control_ioctl(int fd, unsigned long request, void *arg)
+{
+	int saved_errno = errno;
+	int ret;
+
+	do {
+		ret = ioctl(fd, request, arg);
+	} while (ret < 0 && errno == EINTR);
+	if (ret < 0)
+		ret = -errno;
+	errno = saved_errno;
+	return ret;
+}
+
+static void close_fd(int fd)
+{
+	int saved_errno = errno;
+
+	close(fd);
+	errno = saved_errno;
+}
+
+static int open_device(const char *path)
+{
+	int saved_errno = errno;
+	int fd;
+
+	/* O_NOCTTY: the path may turn out to be a terminal. */
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		fd = -errno;
+	errno = saved_errno;
+	return fd;
+}
+
+/*
+ * Other drivers fail an ioctl that they do not know in many ways, some succeed:
+ * all of it means that this is another device. Only a refusal by a security
+ * policy is none of the driver's words.
+ */
+static int check_device(int fd)
+{
+	struct memview_info info = { 0 };
+	int saved_errno = errno;
+	struct stat st;
+	int ret;
+
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode)) {
+		errno = saved_errno;
+		return -ENOTTY;
+	}
+	ret = control_ioctl(fd, MEMVIEW_GET_INFO, &info);
+	if (ret == -EACCES || ret == -EPERM)
+		return ret;
+	if (ret || !info.page_size)
+		return -ENOTTY;
+	return 0;
+}
+
+int memview_open_path(const char *path, struct memview **viewp)
+{
+	int saved_errno = errno;
+	struct memview *view;
+	int ret;
+
+	view = malloc(sizeof(*view));
+	if (!view) {
+		errno = saved_errno;
+		return -ENOMEM;
+	}
+	ret = open_device(path);
+	if (ret < 0)
+		goto err_free;
+	view->fd = ret;
+	ret = check_device(view->fd);
+	if (ret)
+		goto err_close;
+	*viewp = view;
+	return 0;
+
+err_close:
+	close_fd(view->fd);
+err_free:
+	free(view);
+	return ret;
+}
+
+int memview_open(struct memview **viewp)
+{
+	return memview_open_path(MEMVIEW_DEVICE, viewp);
+}
+
+void memview_close(struct memview *view)
+{
+	if (!view)
+		return;
+	close_fd(view->fd);
+	free(view);
+}
+
+int memview_get_fd(const struct memview *view)
+{
+	return view->fd;
+}
+
+int memview_set_size(struct memview *view, uint64_t size)
+{
+	struct memview_size_info info = { .size = size };
+
+	return control_ioctl(view->fd, MEMVIEW_SET_SIZE, &info);
+}
+
+static int map_fd(struct memview *view, uint64_t mem_offset, int fd,
+		  uint64_t fd_offset, uint64_t size, unsigned int flags)
+{
+	struct memview_map_fd_info info = {
+		.fd = fd,
+		.flags = flags,
+		.fd_offset = fd_offset,
+		.size = size,
+		.mem_offset = mem_offset,
+	};
+
+	return control_ioctl(view->fd, MEMVIEW_MAP_FD, &info);
+}
+
+int memview_map(struct memview *view, uint64_t mem_offset, int fd,
+		uint64_t fd_offset, uint64_t size, unsigned int flags)
+{
+	/* Not one of memview.h's flags; the kernel would obey it. */
+	if (flags & MEMVIEW_MAP_REPLACE)
+		return -EINVAL;
+	return map_fd(view, mem_offset, fd, fd_offset, size, flags);
+}
+
+int memview_replace(struct memview *view, uint64_t mem_offset, int fd,
+		    uint64_t fd_offset, uint64_t size, unsigned int flags)
+{
+	if (flags & MEMVIEW_MAP_REPLACE)
+		return -EINVAL;
+	return map_fd(view, mem_offset, fd, fd_offset, size,
+		      flags | MEMVIEW_MAP_REPLACE);
+}
+
+int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,
+		  uint64_t *unmapped)
+{
+	struct memview_unmap_fd_info info = {
+		.mem_offset = mem_offset,
+		.size = size,
+	};
+	int ret;
+
+	ret = control_ioctl(view->fd, MEMVIEW_UNMAP_FD, &info);
+	if (!ret && unmapped)
+		*unmapped = info.unmapped;
+	return ret;
+}
+
+int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
+		    unsigned int flags)
+{
+	struct memview_protect_info info = {
+		.mem_offset = mem_offset,
+		.size = size,
+		.flags = flags,
+	};
+
+	return control_ioctl(view->fd, MEMVIEW_PROTECT, &info);
+}
+
+int memview_query(struct memview *view, uint64_t *mem_offset,
+		  struct memview_range *ranges, unsigned int count,
+		  uint64_t *total)
+{
+	struct memview_query_info info = {
+		.mem_offset = mem_offset ? *mem_offset : 0,
+		.ranges = (uintptr_t)ranges,
+		.count = count,
+		.range_size = sizeof(*ranges),
+	};
+	int ret;
+
+	ret = control_ioctl(view->fd, MEMVIEW_QUERY, &info);
+	if (ret < 0)
+		return ret;
+	if (mem_offset)
+		*mem_offset = info.mem_offset;
+	if (total)
+		*total = info.total;
+	return info.count;
+}
+
+int memview_info(struct memview *view, struct memview_status *status)
+{
+	struct memview_info info = { 0 };
+	int ret;
+
+	ret = control_ioctl(view->fd, MEMVIEW_GET_INFO, &info);
+	if (ret)
+		return ret;
+	*status = (struct memview_status) {
+		.size = info.size,
+		.max_size = info.max_size,
+		.features = info.features,
+		.nr_ranges = info.nr_ranges,
+		.max_ranges = info.max_ranges,
+		.page_size = info.page_size,
+		.fault_around = info.fault_around,
+		.max_sources = info.max_sources,
+		.revoked = !!(info.state & MEMVIEW_STATE_REVOKED),
+	};
+	return 0;
+}
+
+int memview_view_fd(struct memview *view)
+{
+	return control_ioctl(view->fd, MEMVIEW_GET_VIEWFD, NULL);
+}
+
+int memview_view_fd_rights(struct memview *view, unsigned int rights)
+{
+	struct memview_viewfd_info info = { .rights = rights };
+
+	return control_ioctl(view->fd, MEMVIEW_GET_VIEWFD_RIGHTS, &info);
+}
+
+int memview_revoke(struct memview *view)
+{
+	return control_ioctl(view->fd, MEMVIEW_REVOKE, NULL);
+}
