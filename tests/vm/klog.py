@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What counts as trouble in a kernel log."""
+
+import re
+
+# RCU stalls and soft lockups are in here although a slow machine can cause
+# them: tests/vm/run raises their thresholds to two minutes, which is a hang.
+TROUBLE = re.compile(r"""
+    \bWARNING:                      # WARN_ON and most reports of lockdep
+  | \bBUG:                          # KASAN, KCSAN, Bad page, soft lockup, ...
+  | \bkernel\ BUG\ at\b
+  | -\[\ cut\ here\ \]-
+  | \bOops\b
+  | \bKernel\ panic\b
+  | \bgeneral\ protection\b
+  | \bdouble\ fault\b
+  | \bUnable\ to\ handle\ kernel\b
+  | \b(KASAN|KCSAN|KMSAN|KFENCE|UBSAN|ODEBUG):
+  | \bBad\ (page|rss-counter|swap)\b
+  | \bpossible\ (recursive|circular|irq)\b.*\block
+  | \binconsistent\ lock\ state\b
+  | \b(in|I)nvalid\ wait\ context\b
+  | \bsuspicious\ RCU\ usage\b
+  | \bheld\ lock\ freed\b
+  | \block\ held\ when\ returning\ to\ user\ space\b
+  | \bbad\ unlock\ balance\b
+  | \bDEBUG_LOCKS_WARN_ON\b
+  | \bINFO:\ trying\ to\ register\ non-static\ key\b
+  | \bINFO:\ task\ .*\ blocked\ for\ more\ than\b
+  | \brcu:?\ INFO:\ .*\bdetected\ .*stall
+  | \brefcount_t:
+  | \blist_(add|del)\ corruption\b
+  | \bkmemleak:\ \d+\ new\ suspected\b
+  | \bunreferenced\ object\b
+  | \bmemory_view:.*\bbug\b
+  | \bprintk\ messages\ dropped\b    # the trouble may be among them
+""", re.VERBOSE)
+
+# Each entry with the reason why it is none of our business.
+BENIGN = re.compile(r"""
+    (?!)                            # none so far
+""", re.VERBOSE)
+
+# Bits of /proc/sys/kernel/tainted which show trouble even without a line.
+TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
+
+
+def is_trouble(line):
+    return bool(TROUBLE.search(line)) and not BENIGN.search(line)
+
+
+def taint_names(before, after):
+    new = after & ~before
+    return [name for bit, name in TAINTS.items() if new >> bit & 1]
