@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * All differences between the supported kernels (6.1, 6.12, 7.2), each with
+ * the version that made it necessary. No other file looks at the version.
+ */
+#ifndef _MEMVIEW_COMPAT_H
+#define _MEMVIEW_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/version.h>
+
+/* 6.3 made vma->vm_flags read-only and brought the accessors. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
+				vm_flags_t clear)
+{
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+}
+#endif
+
+/* 7.1 renamed zap_vma_ptes() after what it is for. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 1, 0)
+#define zap_vma_ptes zap_special_vma_range
+#endif
+
+/* 6.5 made entries be read through an accessor. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define memview_ptep_get(ptep) (*(ptep))
+#else
+#define memview_ptep_get(ptep) ptep_get(ptep)
+#endif
+
+/* 6.3 gave inode operations an idmap in place of the user namespace. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#define memview_idmap_t struct user_namespace
+#else
+#define memview_idmap_t struct mnt_idmap
+#endif
+
+/* 6.17 marks what alloc_anon_inode() makes as having no type; ours have one. */
+#ifndef S_ANON_INODE
+#define S_ANON_INODE 0
+#endif
+
+#endif /* _MEMVIEW_COMPAT_H */

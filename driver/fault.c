@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A peer's page fault.
+ *
+ *   1. look up the range
+ *   2. snapshot a window of the source around the page, and have the source
+ *      fault in the page itself where that is needed
+ *   3. under memview.lock, re-validate and insert (R2)
+ *
+ * The controller's mmap_lock is only tried while the peer's is held: two
+ * processes that view each other would deadlock. When it is not to be had, or
+ * the source's fault has to wait, the peer's lock is dropped first, and the
+ * fault comes again.
+ */
+
+#include <linux/hmm.h>
+#include <linux/memcontrol.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <asm/trap_pf.h>
+#include <asm/trapnr.h>
+
+#include "memview.h"
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+/* Collisions with invalidations before the peer goes round by user space. */
+#define MEMVIEW_FAULT_TRIES	16
+
+/* Not a result of ours to anybody: start again at the look-up. */
+#define MEMVIEW_FAULT_AGAIN	((__force vm_fault_t)0x40000000)
+
+/**
+ * struct memview_fault - a fault in flight
+ * @vmf: the peer's fault
+ * @view: the view
+ * @write: the access is a write
+ * @segment: what the range maps; held
+ * @gen: of the table when it was looked up
+ * @first: first page of the range
+ * @last: last page of the range
+ * @file_first: page of the file that @first maps
+ * @flags: of the range
+ * @need_write: entries without W are not good enough
+ * @vm_rights: VM_READ, VM_WRITE, VM_EXEC that mapping and range both grant
+ * @addr: first address of the window, in the peer
+ * @nr: pages in the window
+ * @index: of the page that faulted, in the window
+ * @seq: of the notifier, when the snapshot was taken
+ * @prots: page protection of entries without and with W
+ * @pfns: the snapshot, as hmm_range_fault() has it
+ */
+struct memview_fault {
+	struct vm_fault *vmf;
+	struct memview *view;
+	bool write;
+
+	struct memview_segment *segment;
+	u64 gen;
+	pgoff_t first;
+	pgoff_t last;
+	pgoff_t file_first;
+	u32 flags;
+
+	bool need_write;
+	vm_flags_t vm_rights;
+
+	unsigned long addr;
+	unsigned int nr;
+	unsigned int index;
+	unsigned long seq;
+	pgprot_t prots[2];
+	unsigned long pfns[MEMVIEW_WINDOW_MAX];
+};
+
+static struct kmem_cache *memview_fault_cache;
+
+int __init memview_fault_init(void)
+{
+	memview_fault_cache = KMEM_CACHE(memview_fault, 0);
+	return memview_fault_cache ? 0 : -ENOMEM;
+}
+
+void memview_fault_exit(void)
+{
+	kmem_cache_destroy(memview_fault_cache);
+}
+
+/*
+ * The right is missing: SIGSEGV with SEGV_ACCERR. VM_FAULT_SIGSEGV makes it
+ * SEGV_MAPERR, and is right where there is no user mode to signal (system
+ * calls, KVM), and where the signal must be forced.
+ */
+static vm_fault_t memview_fault_deny(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct k_sigaction *action = &current->sighand->action[SIGSEGV - 1];
+	struct kernel_siginfo info;
+
+	if (!(vmf->flags & FAULT_FLAG_USER) ||
+	    sigismember(&current->blocked, SIGSEGV) ||
+	    action->sa.sa_handler == SIG_IGN ||
+	    (current->signal->flags & SIGNAL_UNKILLABLE))
+		return VM_FAULT_SIGSEGV;
+
+#ifdef CONFIG_X86
+	/* What a handler finds in its ucontext. */
+	current->thread.trap_nr = X86_TRAP_PF;
+	current->thread.cr2 = vmf->real_address;
+	current->thread.error_code = X86_PF_PROT | X86_PF_USER |
+		(vmf->flags & FAULT_FLAG_WRITE ? X86_PF_WRITE : 0) |
+		(vmf->flags & FAULT_FLAG_INSTRUCTION ? X86_PF_INSTR : 0);
+#endif
+	clear_siginfo(&info);
+	info.si_signo = SIGSEGV;
+	info.si_code = SEGV_ACCERR;
+	info.si_addr = (void __user *)vmf->real_address;
+	send_sig_info(SIGSEGV, &info, current);
+	return VM_FAULT_NOPAGE;
+}
+
+/* Finds the range, takes a reference of its segment, checks the rights. */
+static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct memview *view = fault->view;
+	vm_flags_t vm_flags = vmf->vma->vm_flags;
+	struct memview_range *range;
+
+	down_read(&view->lock);
+	range = memview_table_find(view, vmf->pgoff);
+	if (range) {
+		fault->segment = range->attach->segment;
+		kref_get(&fault->segment->ref);
+		fault->gen = view->gen;
+		fault->first = range->first;
+		fault->last = range->last;
+		fault->file_first = range->file_first;
+		fault->flags = range->flags;
+	}
+	up_read(&view->lock);
+
+	if (!range)
+		return VM_FAULT_SIGBUS;
+
+	/* The mapping's own rights the architecture has checked. */
+	if ((fault->write && !(fault->flags & MEMVIEW_MAP_WRITE)) ||
+	    ((vmf->flags & FAULT_FLAG_INSTRUCTION) &&
+	     !(fault->flags & MEMVIEW_MAP_EXEC)))
+		return memview_fault_deny(fault);
+
+	fault->vm_rights = VM_READ;
+	if ((vm_flags & VM_WRITE) && (fault->flags & MEMVIEW_MAP_WRITE))
+		fault->vm_rights |= VM_WRITE;
+	if ((vm_flags & VM_EXEC) && (fault->flags & MEMVIEW_MAP_EXEC))
+		fault->vm_rights |= VM_EXEC;
+	fault->need_write = fault->write ||
+			    ((fault->vm_rights & VM_WRITE) &&
+			     !(fault->flags & MEMVIEW_MAP_LAZY_WRITE));
+	return 0;
+}
+
+static unsigned long memview_fault_source_addr(struct memview_fault *fault)
+{
+	pgoff_t page = fault->vmf->pgoff;
+
+	return memview_segment_addr(fault->segment, fault->file_first +
+				    (page - fault->first));
+}
+
+/*
+ * Around the page, an aligned block: not beyond the range, the peer's VMA, the
+ * page table the fault is in, or what is left of the source's VMA.
+ */
+static void memview_fault_window(struct memview_fault *fault,
+				 struct vm_area_struct *source_vma,
+				 unsigned long source_addr)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address & PAGE_MASK;
+	unsigned long size = clamp(READ_ONCE(memview_fault_around), 1U,
+				   (unsigned int)MEMVIEW_WINDOW_MAX);
+	unsigned long before, after;
+
+	/* Pages that may be before the one that faulted, and after it. */
+	before = (addr >> PAGE_SHIFT) % size;
+	after = size - 1 - before;
+
+	before = min(before, vmf->pgoff - fault->first);
+	after = min(after, fault->last - vmf->pgoff);
+	before = min(before, (addr - vma->vm_start) >> PAGE_SHIFT);
+	after = min(after, ((vma->vm_end - addr) >> PAGE_SHIFT) - 1);
+	before = min(before, (addr & ~PMD_MASK) >> PAGE_SHIFT);
+	after = min(after, (~addr & ~PMD_MASK) >> PAGE_SHIFT);
+	before = min(before, (source_addr - source_vma->vm_start) >> PAGE_SHIFT);
+	after = min(after, ((source_vma->vm_end - source_addr) >> PAGE_SHIFT) - 1);
+
+	fault->addr = addr - (before << PAGE_SHIFT);
+	fault->index = before;
+	fault->nr = before + 1 + after;
+}
+
+static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
+					 unsigned long source_addr)
+{
+	struct hmm_range range = {
+		.notifier	= &fault->segment->notifier,
+		.start		= source_addr - (fault->index << PAGE_SHIFT),
+		.hmm_pfns	= fault->pfns,
+	};
+
+	range.end = range.start + (fault->nr << PAGE_SHIFT);
+	memset(fault->pfns, 0, fault->nr * sizeof(fault->pfns[0]));
+	fault->seq = mmu_interval_read_begin(range.notifier);
+	range.notifier_seq = fault->seq;
+
+	switch (hmm_range_fault(&range)) {
+	case 0:
+		return 0;
+	case -EBUSY:
+		return MEMVIEW_FAULT_AGAIN;
+	default:
+		return VM_FAULT_SIGBUS;
+	}
+}
+
+/* Charges what is allocated to the controller: it is its memory. */
+static vm_fault_t memview_fault_source(struct vm_area_struct *source_vma,
+				       unsigned long source_addr, bool write)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(source_vma->vm_mm);
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	unsigned int flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY |
+			     FAULT_FLAG_RETRY_NOWAIT;
+	vm_fault_t ret;
+
+	if (write)
+		flags |= FAULT_FLAG_WRITE;
+	ret = handle_mm_fault(source_vma, source_addr, flags, NULL);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+
+	/* The peer has the right; it is the source that does not give it. */
+	if (ret & VM_FAULT_SIGSEGV)
+		return VM_FAULT_SIGBUS;
+	return ret & (VM_FAULT_ERROR | VM_FAULT_RETRY);
+}
+
+static bool memview_fault_has(struct memview_fault *fault, unsigned long flags)
+{
+	unsigned long pfn = fault->pfns[fault->index];
+
+	return !(pfn & HMM_PFN_ERROR) && (pfn & flags) == flags;
+}
+
+/*
+ * Gets a snapshot in which the page that faulted is good enough.
+ *
+ * For read first: a read fault of the source maps the pages around as well, a
+ * write fault one. Then for write, if what is there lacks W and W is needed.
+ *
+ * Context: both mmap_locks are held.
+ */
+static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
+{
+	unsigned long source_addr = memview_fault_source_addr(fault);
+	struct vm_area_struct *source_vma;
+	bool write = false;
+	vm_fault_t ret;
+
+	source_vma = memview_segment_vma(fault->segment, source_addr);
+	if (!source_vma || !(source_vma->vm_flags & VM_READ))
+		return VM_FAULT_SIGBUS;
+	if (!(source_vma->vm_flags & VM_WRITE)) {
+		/* Made read-only by the controller behind our back. */
+		if (fault->write)
+			return VM_FAULT_SIGBUS;
+		fault->need_write = false;
+	}
+	memview_fault_window(fault, source_vma, source_addr);
+
+	for (;;) {
+		ret = memview_fault_snapshot(fault, source_addr);
+		if (ret)
+			return ret;
+		if (memview_fault_has(fault, HMM_PFN_VALID)) {
+			if (!fault->need_write ||
+			    memview_fault_has(fault, HMM_PFN_WRITE))
+				return 0;
+			if (write)
+				return MEMVIEW_FAULT_AGAIN;
+			write = true;
+		}
+		ret = memview_fault_source(source_vma, source_addr, write);
+		if (!ret)
+			continue;
+		if ((ret & VM_FAULT_ERROR) && write && !fault->write) {
+			/* Only read: a full disk must not keep it from that. */
+			fault->need_write = false;
+			write = false;
+			continue;
+		}
+		return ret;
+	}
+}
+
+/* The page under @fault cannot lose W or go away before memview.lock is free. */
+static void memview_fault_dirty(unsigned long pfn)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+
+	/*
+	 * shmem maps clean pages writable around a read fault, and reclaim
+	 * drops clean pages; the peer's dirty bit is nobody's. File systems
+	 * that keep account have set it in page_mkwrite already.
+	 */
+	if (!folio_test_dirty(folio))
+		folio_mark_dirty(folio);
+}
+
+static int memview_fault_set_pte(pte_t *ptep, unsigned long addr, void *data)
+{
+	struct memview_fault *fault = data;
+	unsigned long i = (addr - fault->addr) >> PAGE_SHIFT;
+	unsigned long hmm_pfn = fault->pfns[i];
+	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
+	pte_t old = memview_ptep_get(ptep);
+	bool write;
+
+	if (!(hmm_pfn & HMM_PFN_VALID) || (hmm_pfn & HMM_PFN_ERROR))
+		return 0;
+	write = (hmm_pfn & HMM_PFN_WRITE) && (fault->vm_rights & VM_WRITE);
+	if (fault->need_write && !write)
+		return 0;
+
+	/* Another page: a zap of it is on the way. */
+	if (!pte_none(old) &&
+	    (!pte_present(old) || pte_pfn(old) != pfn || !write ||
+	     pte_write(old)))
+		return 0;
+
+	if (write)
+		memview_fault_dirty(pfn);
+	set_pte_at(fault->vmf->vma->vm_mm, addr, ptep,
+		   pte_mkspecial(pfn_pte(pfn, fault->prots[write])));
+	return 0;
+}
+
+static vm_fault_t memview_fault_insert(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long hmm_pfn = fault->pfns[fault->index];
+	bool write = (hmm_pfn & HMM_PFN_WRITE) &&
+		     (fault->vm_rights & VM_WRITE);
+	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
+	unsigned int noreclaim;
+	vm_fault_t ret;
+	int err;
+
+	/* The page table is there; should it be gone, no reclaim here. */
+	noreclaim = memalloc_noreclaim_save();
+	if (write)
+		memview_fault_dirty(pfn);
+	/* Looks at the memory type of the page, and leaves a present entry. */
+	ret = vmf_insert_pfn_prot(vma, vmf->address & PAGE_MASK, pfn,
+				  fault->prots[write]);
+	if (ret == VM_FAULT_NOPAGE) {
+		err = apply_to_page_range(vma->vm_mm, fault->addr,
+					  (unsigned long)fault->nr << PAGE_SHIFT,
+					  memview_fault_set_pte, fault);
+		if (err)
+			ret = VM_FAULT_OOM;
+	}
+	memalloc_noreclaim_restore(noreclaim);
+	if (ret == VM_FAULT_NOPAGE)
+		atomic64_inc(&fault->view->faults);
+	return ret;
+}
+
+/* Does what the fault was resolved by still stand? */
+static bool memview_fault_valid(struct memview_fault *fault)
+{
+	struct memview *view = fault->view;
+	struct memview_range *range;
+
+	lockdep_assert_held(&view->lock);
+
+	if (mmu_interval_read_retry(&fault->segment->notifier, fault->seq))
+		return false;
+	if (view->gen == fault->gen)
+		return true;
+	/* The table has changed, perhaps elsewhere. */
+	range = memview_table_find(view, fault->vmf->pgoff);
+	return range && range->attach->segment == fault->segment &&
+	       range->first == fault->first && range->last == fault->last &&
+	       range->file_first == fault->file_first &&
+	       range->flags == fault->flags;
+}
+
+static vm_fault_t memview_fault_commit(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct vm_area_struct *vma = vmf->vma;
+	vm_flags_t vm_flags = vma->vm_flags & ~(VM_READ | VM_WRITE | VM_EXEC);
+	struct memview *view = fault->view;
+	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
+	vm_flags_t rights = fault->vm_rights;
+
+	/* From the VMA's flags: they have the pkey and encryption bits. */
+	fault->prots[0] = vm_get_page_prot(vm_flags | (rights & ~VM_WRITE));
+	fault->prots[1] = vm_get_page_prot(vm_flags | rights);
+
+	/* Allocate the page table here, where that may reclaim. */
+	if (pmd_none(*vmf->pmd) &&
+	    apply_to_page_range(vma->vm_mm, fault->addr, PAGE_SIZE, NULL, NULL))
+		return VM_FAULT_OOM;
+
+	down_read(&view->lock);
+	if (memview_fault_valid(fault))
+		ret = memview_fault_insert(fault);
+	up_read(&view->lock);
+	return ret;
+}
+
+/* Leaves the error of a source fault for the retry of this task. */
+static void memview_fault_error_set(struct memview *view, pgoff_t pgoff,
+				    int err)
+{
+	vm_fault_t ret;
+
+	switch (err) {
+	case -ENOMEM:
+		ret = VM_FAULT_OOM;
+		break;
+	case -EHWPOISON:
+		ret = VM_FAULT_HWPOISON;
+		break;
+	default:
+		ret = VM_FAULT_SIGBUS;
+	}
+	spin_lock(&view->fault_error_lock);
+	view->fault_error.task = current;
+	view->fault_error.pgoff = pgoff;
+	view->fault_error.fault = ret;
+	spin_unlock(&view->fault_error_lock);
+}
+
+static vm_fault_t memview_fault_error_get(struct memview *view,
+					  struct vm_fault *vmf)
+{
+	vm_fault_t ret = 0;
+
+	if (READ_ONCE(view->fault_error.task) != current)
+		return 0;
+	spin_lock(&view->fault_error_lock);
+	if (view->fault_error.task == current) {
+		if ((vmf->flags & FAULT_FLAG_TRIED) &&
+		    view->fault_error.pgoff == vmf->pgoff)
+			ret = view->fault_error.fault;
+		view->fault_error.task = NULL;
+	}
+	spin_unlock(&view->fault_error_lock);
+	return ret;
+}
+
+/*
+ * Waits for the controller's mmap_lock, or for the source's fault (I/O, a
+ * userfaultfd handler), without the peer's lock; then the fault comes again.
+ * The VMA may be gone by then: nothing of @vmf is touched after the unlock.
+ */
+static vm_fault_t memview_fault_wait(struct memview_fault *fault,
+				     struct mm_struct *mm)
+{
+	struct vm_fault *vmf = fault->vmf;
+	unsigned long source_addr = memview_fault_source_addr(fault);
+	struct memview *view = fault->view;
+	struct vm_area_struct *source_vma;
+	unsigned int flags = FAULT_FLAG_REMOTE;
+	struct mem_cgroup *memcg, *old;
+	pgoff_t pgoff = vmf->pgoff;
+	bool unlocked = false;
+	int err = 0;
+
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return VM_FAULT_NOPAGE;
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+
+	/* The view lives on: the segment that is held has been attached. */
+	memview_get(view);
+	mmap_read_unlock(vmf->vma->vm_mm);
+
+	if (mmap_read_lock_killable(mm))
+		goto out;
+	source_vma = memview_segment_vma(fault->segment, source_addr);
+	if (source_vma && (source_vma->vm_flags & VM_READ)) {
+		if (fault->need_write && (source_vma->vm_flags & VM_WRITE))
+			flags |= FAULT_FLAG_WRITE;
+		memcg = get_mem_cgroup_from_mm(mm);
+		old = set_active_memcg(memcg);
+		err = fixup_user_fault(mm, source_addr, flags, &unlocked);
+		set_active_memcg(old);
+		mem_cgroup_put(memcg);
+	}
+	mmap_read_unlock(mm);
+	if (err && err != -EINTR)
+		memview_fault_error_set(view, pgoff, err);
+out:
+	memview_put(view);
+	return VM_FAULT_RETRY;
+}
+
+/* One try. @mm, the controller's, is in use. */
+static vm_fault_t memview_fault_try(struct memview_fault *fault,
+				    struct mm_struct *mm)
+{
+	/* A controller that maps its own view has the lock. */
+	bool locked = fault->vmf->vma->vm_mm == mm;
+	vm_fault_t ret;
+
+	if (!locked && !mmap_read_trylock(mm))
+		return memview_fault_wait(fault, mm);
+	ret = memview_fault_resolve(fault);
+	if (!locked)
+		mmap_read_unlock(mm);
+	if (ret & VM_FAULT_RETRY)
+		return memview_fault_wait(fault, mm);
+	if (ret)
+		return ret;
+	return memview_fault_commit(fault);
+}
+
+static vm_fault_t memview_fault_once(struct memview_fault *fault)
+{
+	struct mm_struct *mm;
+	vm_fault_t ret;
+
+	fault->segment = NULL;
+	ret = memview_fault_lookup(fault);
+	if (!ret) {
+		mm = fault->segment->mirror->mm;
+		if (mmget_not_zero(mm)) {
+			ret = memview_fault_try(fault, mm);
+			mmput_async(mm);
+		} else {
+			ret = VM_FAULT_SIGBUS;
+		}
+	}
+	if (fault->segment)
+		memview_segment_put(fault->segment);
+	return ret;
+}
+
+static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
+{
+	struct memview *view = vmf->vma->vm_private_data;
+	struct memview_fault *fault;
+	vm_fault_t ret;
+	int tries = 0;
+
+	ret = memview_fault_error_get(view, vmf);
+	if (ret)
+		return ret;
+
+	fault = kmem_cache_alloc(memview_fault_cache, GFP_KERNEL);
+	if (!fault)
+		return VM_FAULT_OOM;
+	fault->vmf = vmf;
+	fault->view = view;
+	fault->write = vmf->flags & FAULT_FLAG_WRITE;
+	fault->nr = 0;
+
+	do {
+		ret = memview_fault_once(fault);
+	} while (ret == MEMVIEW_FAULT_AGAIN && ++tries < MEMVIEW_FAULT_TRIES &&
+		 !fatal_signal_pending(current));
+	if (ret == MEMVIEW_FAULT_AGAIN)
+		ret = VM_FAULT_NOPAGE;
+
+	/* After VM_FAULT_RETRY neither the VMA nor the view is ours to touch. */
+	if (!(ret & VM_FAULT_RETRY))
+		trace_memview_fault(view, vmf, fault->nr, ret);
+	kmem_cache_free(memview_fault_cache, fault);
+	return ret;
+}
+
+static vm_fault_t memview_fault(struct vm_fault *vmf)
+{
+	return memview_fault_handle(vmf);
+}
+
+/*
+ * A write to a present entry without W. Never 0: the core would then make the
+ * entry writable after our check. Nor a bare VM_FAULT_RETRY, which it does not
+ * look for here.
+ */
+static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
+{
+	return memview_fault_handle(vmf) | VM_FAULT_NOPAGE;
+}
+
+/*
+ * mprotect(2) that adds PROT_EXEC makes present entries executable without
+ * asking; without entries it has to. Under the mmap_lock for writing, so that
+ * no fault comes in between (R6).
+ */
+static int memview_mprotect(struct vm_area_struct *vma, unsigned long start,
+			    unsigned long end, unsigned long newflags)
+{
+	if ((newflags & VM_EXEC) && !(vma->vm_flags & VM_EXEC))
+		zap_vma_ptes(vma, start, end - start);
+	return 0;
+}
+
+/*
+ * fork(2) copies entries of VM_PFNMAP mappings under no lock that a zap takes,
+ * so a revoked one could come back in the child: let children start empty.
+ * dup_mmap() looks at the flag after this call.
+ */
+static void memview_vma_open(struct vm_area_struct *vma)
+{
+	if (vma->vm_mm != current->mm)
+		vm_flags_set(vma, VM_WIPEONFORK);
+}
+
+const struct vm_operations_struct memview_vm_ops = {
+	.open		= memview_vma_open,
+	.fault		= memview_fault,
+	.pfn_mkwrite	= memview_pfn_mkwrite,
+	.mprotect	= memview_mprotect,
+};

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Module, device and control file; no policy here. */
+
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+
+#include "memview.h"
+
+unsigned int memview_fault_around = 16;
+module_param_named(fault_around_pages, memview_fault_around, uint, 0644);
+MODULE_PARM_DESC(fault_around_pages,
+		 "Pages that one fault maps at most, 1 to 64 (default 16)");
+
+unsigned long memview_max_ranges = 1UL << 22;
+module_param_named(max_ranges, memview_max_ranges, ulong, 0644);
+MODULE_PARM_DESC(max_ranges, "Ranges of one view at most (default 4194304)");
+
+unsigned int memview_max_sources = 4096;
+module_param_named(max_sources, memview_max_sources, uint, 0644);
+MODULE_PARM_DESC(max_sources,
+		 "Source mappings in one controller at most (default 4096)");
+
+struct workqueue_struct *memview_wq;
+
+static int memview_open(struct inode *inode, struct file *file)
+{
+	struct memview *view = memview_create();
+
+	if (IS_ERR(view))
+		return PTR_ERR(view);
+	file->private_data = view;
+	return 0;
+}
+
+/* The last close of the control fd takes everything back (R4). */
+static int memview_release(struct inode *inode, struct file *file)
+{
+	struct memview *view = file->private_data;
+
+	memview_revoke(view);
+	memview_put(view);
+	return 0;
+}
+
+static void memview_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct memview *view = file->private_data;
+	unsigned long ranges;
+	unsigned int sources;
+
+	down_read(&view->lock);
+	ranges = view->nr_ranges;
+	sources = list_count_nodes(&view->attaches);
+	up_read(&view->lock);
+
+	seq_printf(m, "size:\t%llu\n", memview_size(view));
+	seq_printf(m, "ranges:\t%lu\n", ranges);
+	seq_printf(m, "sources:\t%u\n", sources);
+	seq_printf(m, "faults:\t%lld\n", atomic64_read(&view->faults));
+	seq_printf(m, "zaps:\t%lld\n", atomic64_read(&view->zaps));
+}
+
+static const struct file_operations memview_control_fops = {
+	.owner		= THIS_MODULE,
+	.open		= memview_open,
+	.release	= memview_release,
+	.unlocked_ioctl	= memview_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.show_fdinfo	= memview_show_fdinfo,
+	.llseek		= noop_llseek,
+};
+
+static struct miscdevice memview_device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "memory-view",
+	.fops	= &memview_control_fops,
+	.mode	= 0600,
+};
+
+static int __init memview_init(void)
+{
+	int err;
+
+	memview_wq = alloc_workqueue("memory-view", WQ_UNBOUND, 0);
+	if (!memview_wq)
+		return -ENOMEM;
+	err = memview_table_init();
+	if (err)
+		goto err_wq;
+	err = memview_view_init();
+	if (err)
+		goto err_table;
+	err = memview_fault_init();
+	if (err)
+		goto err_view;
+	err = misc_register(&memview_device);
+	if (err)
+		goto err_fault;
+	return 0;
+
+err_fault:
+	memview_fault_exit();
+err_view:
+	memview_view_exit();
+err_table:
+	memview_table_exit();
+err_wq:
+	destroy_workqueue(memview_wq);
+	return err;
+}
+
+static void __exit memview_exit(void)
+{
+	misc_deregister(&memview_device);
+	/* No file is open any more; what they left behind is in the queue. */
+	memview_source_exit();
+	destroy_workqueue(memview_wq);
+	memview_fault_exit();
+	memview_view_exit();
+	memview_table_exit();
+}
+
+module_init(memview_init);
+module_exit(memview_exit);
+
+MODULE_DESCRIPTION("Memory views: lend memory to a process and take it back");
+MODULE_LICENSE("GPL");

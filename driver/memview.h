@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Memory views: the objects and the rules they keep.
+ *
+ * Data flows one way: uAPI -> table -> source -> page table.
+ *
+ *   ioctl.c   the table operations, as user space calls them
+ *   table.c   which range is where in a view, and how spans cut ranges
+ *   source.c  the mirrors of files in the controller's address space
+ *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
+ *
+ * Invalidation flows back the other way (source.c -> view.c), and nothing else
+ * does.
+ *
+ * Lock order, outermost first:
+ *
+ *   memview.ops_lock		a table operation, its zap included
+ *     memview_mirror.lock	the list of segments of one controller
+ *       mmap_lock		of the controller; a peer's fault only tries it
+ *				while it holds its own
+ *         <mmu notifiers>	memview_segment_invalidate() runs in here
+ *           memview.lock	table against faults and invalidations
+ *             page table locks
+ *             memview_segment.lock
+ *
+ * Under memview.lock nothing may reclaim memory, fault, or zap: the
+ * invalidation callback takes it, reclaim and zaps raise that callback.
+ * No lock of ours is held across a zap but ops_lock, which neither faults nor
+ * invalidations take.
+ */
+#ifndef _MEMVIEW_H
+#define _MEMVIEW_H
+
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <linux/memory-view.h>
+
+#include "compat.h"
+
+/* Largest fault-around window, in pages. */
+#define MEMVIEW_WINDOW_MAX	64
+
+/**
+ * struct memview_range - one entry of a view's table
+ * @node: in memview.table, by @first
+ * @file_node: in memview_attach.ranges, by @file_first
+ * @file_subtree_last: last file page below @file_node
+ * @first: first page in the view
+ * @last: last page in the view, inclusive
+ * @file_first: page of the file that @first maps
+ * @attach: what it maps
+ * @flags: MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE
+ *
+ * Written under ops_lock and memview.lock for writing; read under either.
+ */
+struct memview_range {
+	struct rb_node node;
+	struct rb_node file_node;
+	pgoff_t file_subtree_last;
+	pgoff_t first;
+	pgoff_t last;
+	pgoff_t file_first;
+	struct memview_attach *attach;
+	u32 flags;
+};
+
+static inline pgoff_t memview_range_file_last(const struct memview_range *range)
+{
+	return range->file_first + (range->last - range->first);
+}
+
+/**
+ * struct memview - a view
+ * @ref: held by the control file, each view file and each attach
+ * @inode: pseudo inode of its own: its i_mapping is how peers are zapped
+ * @ops_lock: covers a table operation from look-up to the end of its zap, else
+ *	a second operation could find nothing to remove and return while the
+ *	entries of the first still work (R1). Sleeps; may be held while memory is
+ *	reclaimed.
+ * @mirror: the controller, once it has mapped something; under @ops_lock
+ * @lock: table against faults (readers) and invalidations (writers, who only
+ *	pass through)
+ * @table: the ranges, by page of the view
+ * @attaches: the segments the ranges map, most recent first
+ * @nr_ranges: entries of @table
+ * @gen: changes with every change of @table or of @size
+ * @dead: revoked, for good
+ * @pending_first: span whose entries a table operation is about to zap. The
+ * @pending_last:	ranges may have left the reverse index by then, so every
+ *	invalidation zaps this span as well (R3). Empty when first > last.
+ * @fault_error: what a blocking source fault failed with, for the retry that
+ *	follows; under @fault_error_lock
+ * @faults: faults of peers that were resolved
+ * @zaps: spans zapped
+ * @revoke_work: revokes when the controller's address space goes away
+ * @free_work: the end of the object, outside every lock
+ */
+struct memview {
+	struct kref ref;
+	struct inode *inode;
+
+	struct mutex ops_lock;
+	struct memview_mirror *mirror;
+
+	struct rw_semaphore lock;
+	struct rb_root table;
+	struct list_head attaches;
+	unsigned long nr_ranges;
+	u64 gen;
+	bool dead;
+	pgoff_t pending_first;
+	pgoff_t pending_last;
+
+	spinlock_t fault_error_lock;
+	struct {
+		struct task_struct *task;	/* compared, never followed */
+		pgoff_t pgoff;
+		vm_fault_t fault;
+	} fault_error;
+
+	atomic64_t faults;
+	atomic64_t zaps;
+
+	struct work_struct revoke_work;
+	struct work_struct free_work;
+};
+
+static inline u64 memview_size(const struct memview *view)
+{
+	return i_size_read(view->inode);
+}
+
+/**
+ * struct memview_attach - the ranges of one view on one segment
+ * @ref: one while @ranges is not empty, one for each operation or invalidation
+ *	that looks at it
+ * @view: held
+ * @segment: held
+ * @segment_node: in memview_segment.attaches, until the very end: whoever walks
+ *	that list holds a reference of the entry it stands on
+ * @view_node: in memview.attaches, under memview.lock, while it has ranges or
+ *	an operation is about to give it some
+ * @ranges: reverse index by page of the file, under memview.lock; for
+ *	invalidations, which arrive by file offset
+ * @nr_ranges: entries of @ranges
+ * @reap_node: on the way to memview_attach_reap()
+ */
+struct memview_attach {
+	struct kref ref;
+	struct memview *view;
+	struct memview_segment *segment;
+	struct list_head segment_node;
+	struct list_head view_node;
+	struct rb_root_cached ranges;
+	unsigned long nr_ranges;
+	struct llist_node reap_node;
+};
+
+/**
+ * struct memview_mirror - a controller's address space, mirrored
+ * @ref: held by its views and segments
+ * @node: in the list of all mirrors
+ * @mm: held by mmgrab() only: a view must not keep a dead VMM's memory
+ * @lock: @segments and the birth of attaches. Outside mmap_lock.
+ * @segments: most recently used first
+ * @nr_segments: entries of @segments
+ * @gc: collects idle segments; holds a reference while queued
+ */
+struct memview_mirror {
+	struct kref ref;
+	struct list_head node;
+	struct mm_struct *mm;
+	struct mutex lock;
+	struct list_head segments;
+	unsigned int nr_segments;
+	struct delayed_work gc;
+};
+
+/**
+ * enum memview_segment_state - may a segment resolve faults?
+ * @MEMVIEW_SEGMENT_LIVE: yes
+ * @MEMVIEW_SEGMENT_SUSPECT: no: something was unmapped from its VMA, which is
+ *	not always a munmap(2). The next look under the mmap_lock decides.
+ * @MEMVIEW_SEGMENT_DEAD: never again: its VMA is not what it was
+ */
+enum memview_segment_state {
+	MEMVIEW_SEGMENT_LIVE,
+	MEMVIEW_SEGMENT_SUSPECT,
+	MEMVIEW_SEGMENT_DEAD,
+};
+
+/**
+ * struct memview_segment - one VMA of a source and its interval notifier
+ * @ref: held by its mirror's list, its attaches, and faults in flight
+ * @mirror: held
+ * @node: in memview_mirror.segments
+ * @notifier: on [@start, @start + length) of the mirror's mm
+ * @file: as it was handed to MAP_FD: with @writable the identity of the source
+ * @vm_file: what the VMA has instead (overlayfs); held, so that the pointer
+ *	stays unique and proves that the VMA is still ours
+ * @writable: mapped with PROT_WRITE
+ * @exec_ok: a PROT_EXEC mapping of @file has succeeded; under mirror->lock
+ * @start: first address
+ * @first: first page of the file
+ * @last: last page of the file, inclusive
+ * @lock: the fields below. Innermost.
+ * @state: see enum memview_segment_state
+ * @revivals: times the segment came back from SUSPECT
+ * @quiet: SUSPECT, and a zap of all of it that began after that has finished:
+ *	nothing in any peer comes from it, so invalidations can return at once.
+ *	This ends the recursion of a view mapped where its source was.
+ * @zappers: the tasks that are in the callback right now
+ * @attaches: the views that have ranges on it
+ */
+struct memview_segment {
+	struct kref ref;
+	struct memview_mirror *mirror;
+	struct list_head node;
+	struct mmu_interval_notifier notifier;
+
+	struct file *file;
+	struct file *vm_file;
+	bool writable;
+	bool exec_ok;
+	unsigned long start;
+	pgoff_t first;
+	pgoff_t last;
+
+	spinlock_t lock;
+	enum memview_segment_state state;
+	unsigned long revivals;
+	bool quiet;
+	struct list_head zappers;
+	struct list_head attaches;
+};
+
+static inline unsigned long
+memview_segment_addr(const struct memview_segment *segment, pgoff_t file_page)
+{
+	return segment->start + ((file_page - segment->first) << PAGE_SHIFT);
+}
+
+static inline unsigned long
+memview_segment_len(const struct memview_segment *segment)
+{
+	return (segment->last - segment->first + 1) << PAGE_SHIFT;
+}
+
+/* main.c: module parameters */
+extern unsigned int memview_fault_around;
+extern unsigned long memview_max_ranges;
+extern unsigned int memview_max_sources;
+extern struct workqueue_struct *memview_wq;
+
+/* ioctl.c */
+long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+/* view.c */
+int memview_view_init(void);
+void memview_view_exit(void);
+struct memview *memview_create(void);
+void memview_get(struct memview *view);
+void memview_put(struct memview *view);
+struct file *memview_view_file(struct memview *view, u32 rights);
+bool memview_is_view_file(const struct file *file);
+void memview_zap(struct memview *view, pgoff_t first, pgoff_t last);
+void memview_revoke(struct memview *view);
+
+/* table.c */
+int memview_table_init(void);
+void memview_table_exit(void);
+struct memview_range *memview_range_alloc(void);
+void memview_range_free(struct memview_range *range);
+struct memview_range *memview_table_find(struct memview *view, pgoff_t page);
+struct memview_range *memview_table_first(struct memview *view, pgoff_t page);
+struct memview_range *memview_table_next(struct memview_range *range);
+bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last);
+void memview_table_insert(struct memview *view, struct memview_range *range);
+u64 memview_table_carve(struct memview *view, pgoff_t first, pgoff_t last,
+			struct memview_range **spare, struct list_head *idle);
+void memview_table_split(struct memview *view, pgoff_t page,
+			 struct memview_range **spare);
+void memview_table_clear(struct memview *view, struct list_head *idle,
+			 struct rb_root *removed);
+void memview_table_free(struct rb_root *removed);
+struct memview_range *memview_attach_first(struct memview_attach *attach,
+					   pgoff_t first, pgoff_t last);
+struct memview_range *memview_attach_next(struct memview_range *range,
+					  pgoff_t first, pgoff_t last);
+
+/* source.c */
+void memview_source_exit(void);
+bool memview_file_is_hugetlb(const struct file *file);
+struct memview_mirror *memview_mirror_get_current(void);
+void memview_mirror_get(struct memview_mirror *mirror);
+void memview_mirror_put(struct memview_mirror *mirror);
+struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
+					  struct memview *view,
+					  struct file *file,
+					  pgoff_t first, pgoff_t last,
+					  u32 rights);
+void memview_attach_put(struct memview_attach *attach);
+void memview_attach_put_list(struct list_head *idle);
+void memview_segment_put(struct memview_segment *segment);
+struct vm_area_struct *
+memview_segment_vma(struct memview_segment *segment, unsigned long addr);
+
+/* fault.c */
+int memview_fault_init(void);
+void memview_fault_exit(void);
+extern const struct vm_operations_struct memview_vm_ops;
+
+#endif /* _MEMVIEW_H */

@@ -1,0 +1,833 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sources: the mirrors of files in the controller's address space.
+ *
+ * A source is all segments with the same mirror, file and writability. A
+ * segment is one mapping that the driver makes in the controller, like KVM its
+ * internal memory slots, and an interval notifier on it. Views map files only
+ * through segments, so a page is in a peer only while it is in the segment's
+ * page table (R3): nothing is pinned, and every check of mmap(2) has been made.
+ *
+ * The mapping is in the controller's hands, who may unmap it or put something
+ * else there. Faults believe in a segment only after memview_segment_vma() has
+ * looked, under the controller's mmap_lock.
+ */
+
+#include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/kthread.h>
+#include <linux/magic.h>
+#include <linux/mman.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "memview.h"
+#include "trace.h"
+
+/*
+ * Segments of ordinary files cover aligned blocks of this size: address space
+ * costs nothing, and many ranges need few segments.
+ */
+#define MEMVIEW_SEGMENT_PAGES	(SZ_1G >> PAGE_SHIFT)
+
+/* Time for an idle segment to be used again, for one that is re-mapped. */
+#define MEMVIEW_GC_DELAY	(HZ / 10)
+
+/* Spans of one view that an invalidation zaps one by one. */
+#define MEMVIEW_ZAP_SPANS	8
+
+static LIST_HEAD(memview_mirrors);
+static DEFINE_SPINLOCK(memview_mirrors_lock);
+
+static LLIST_HEAD(memview_dead_attaches);
+
+/* is_file_hugepages() needs a symbol that is not exported. */
+bool memview_file_is_hugetlb(const struct file *file)
+{
+	return file_inode(file)->i_sb->s_magic == HUGETLBFS_MAGIC;
+}
+
+static bool memview_segment_idle(struct memview_segment *segment)
+{
+	bool idle;
+
+	lockdep_assert_held(&segment->mirror->lock);
+
+	spin_lock(&segment->lock);
+	idle = list_empty(&segment->attaches);
+	spin_unlock(&segment->lock);
+	return idle;
+}
+
+static void memview_segment_release(struct kref *ref)
+{
+	struct memview_segment *segment =
+		container_of(ref, struct memview_segment, ref);
+
+	fput(segment->vm_file);
+	fput(segment->file);
+	memview_mirror_put(segment->mirror);
+	kfree(segment);
+}
+
+/* May be called in a fault: nothing that it frees sleeps. */
+void memview_segment_put(struct memview_segment *segment)
+{
+	kref_put(&segment->ref, memview_segment_release);
+}
+
+static bool memview_segment_maps(struct memview_segment *segment,
+				 struct vm_area_struct *vma, unsigned long addr)
+{
+	pgoff_t page = segment->first + ((addr - segment->start) >> PAGE_SHIFT);
+
+	/* VM_SHARED is not set for a file that is not open for writing. */
+	return vma && vma->vm_start <= addr &&
+	       vma->vm_file == segment->vm_file &&
+	       (vma->vm_flags & VM_MAYSHARE) &&
+	       !(vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) &&
+	       linear_page_index(vma, addr) == page;
+}
+
+/* Is the whole mapping still what we made, if in pieces? */
+static bool memview_segment_intact(struct memview_segment *segment)
+{
+	struct mm_struct *mm = segment->mirror->mm;
+	unsigned long end = segment->start + memview_segment_len(segment);
+	struct vm_area_struct *vma;
+	unsigned long addr;
+
+	mmap_assert_locked(mm);
+
+	for (addr = segment->start; addr < end; addr = vma->vm_end) {
+		vma = find_vma(mm, addr);
+		if (!memview_segment_maps(segment, vma, addr))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Something was unmapped from a suspect segment. That alone says little: on 6.1
+ * each hole punched in a hugetlb file raises MMU_NOTIFY_UNMAP. It comes back
+ * only as a whole: a part of a view or of anything else in its place must not
+ * be below a live segment, see memview_segment_invalidate().
+ */
+static bool memview_segment_revive(struct memview_segment *segment)
+{
+	enum memview_segment_state state;
+
+	mmap_assert_locked(segment->mirror->mm);
+
+	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE)
+		return true;
+
+	state = memview_segment_intact(segment) ? MEMVIEW_SEGMENT_LIVE :
+						  MEMVIEW_SEGMENT_DEAD;
+	spin_lock(&segment->lock);
+	if (segment->state == MEMVIEW_SEGMENT_SUSPECT) {
+		WRITE_ONCE(segment->state, state);
+		if (state == MEMVIEW_SEGMENT_LIVE) {
+			segment->revivals++;
+			segment->quiet = false;
+		}
+	}
+	state = segment->state;
+	spin_unlock(&segment->lock);
+	return state == MEMVIEW_SEGMENT_LIVE;
+}
+
+/**
+ * memview_segment_vma - the VMA of a segment, if it can be believed
+ * @segment: the segment
+ * @addr: address in it
+ *
+ * Context: the controller's mmap_lock is held; the answer holds until it is
+ * dropped.
+ * Return: the VMA, which may be a part of what the segment was made with, or
+ * NULL when the controller has tampered with it
+ */
+struct vm_area_struct *
+memview_segment_vma(struct memview_segment *segment, unsigned long addr)
+{
+	struct vm_area_struct *vma;
+
+	if (!memview_segment_revive(segment))
+		return NULL;
+	vma = find_vma(segment->mirror->mm, addr);
+	return memview_segment_maps(segment, vma, addr) ? vma : NULL;
+}
+
+/*
+ * Zaps what one view has mapped of a span of the file. The write lock is the
+ * barrier against faults in flight: whoever gets it after us sees the new
+ * sequence number, whoever had it before us has inserted what we now zap (R2).
+ */
+static void memview_attach_zap(struct memview_attach *attach,
+			       pgoff_t first, pgoff_t last)
+{
+	struct { pgoff_t first, last; } spans[MEMVIEW_ZAP_SPANS + 1];
+	struct memview *view = attach->view;
+	struct memview_range *range;
+	unsigned int i, nr = 0;
+
+	down_write(&view->lock);
+	for (range = memview_attach_first(attach, first, last); range;
+	     range = memview_attach_next(range, first, last)) {
+		pgoff_t from = max(range->file_first, first);
+		pgoff_t to = min(memview_range_file_last(range), last);
+
+		if (nr == MEMVIEW_ZAP_SPANS) {
+			/* Too many to go through: all of the view. */
+			spans[0].first = 0;
+			spans[0].last = ULONG_MAX >> PAGE_SHIFT;
+			nr = 1;
+			break;
+		}
+		spans[nr].first = range->first + (from - range->file_first);
+		spans[nr].last = range->first + (to - range->file_first);
+		nr++;
+	}
+	/* Out of the index already, perhaps not yet out of the page tables. */
+	spans[nr].first = READ_ONCE(view->pending_first);
+	spans[nr].last = view->pending_last;
+	if (spans[nr].first <= spans[nr].last)
+		nr++;
+	up_write(&view->lock);
+
+	/*
+	 * The zap raises the notifiers of the peers' address spaces, inside a
+	 * notifier of the controller's, and lockdep has one map for all. It
+	 * cannot deadlock: we hold no lock of ours, what our caller holds is
+	 * outside i_mmap_rwsem and page table locks for every mapping, the view
+	 * inode's i_mmap_rwsem nests in that of a backing file and never the
+	 * other way round (a view cannot back a view), and recursion through a
+	 * view mapped in a segment's place ends in
+	 * memview_segment_invalidate().
+	 */
+	lockdep_off();
+	for (i = 0; i < nr; i++)
+		memview_zap(view, spans[i].first, spans[i].last);
+	lockdep_on();
+}
+
+/*
+ * The entry of the list after @prev, or its first, with a reference. @prev
+ * stays in the list as long as its own is held; that is dropped here.
+ */
+static struct memview_attach *
+memview_segment_next_attach(struct memview_segment *segment,
+			    struct memview_attach *prev)
+{
+	struct list_head *pos = prev ? &prev->segment_node : &segment->attaches;
+	struct memview_attach *attach, *next = NULL;
+
+	spin_lock(&segment->lock);
+	while (!list_is_last(pos, &segment->attaches)) {
+		pos = pos->next;
+		attach = list_entry(pos, struct memview_attach, segment_node);
+		if (kref_get_unless_zero(&attach->ref)) {
+			next = attach;
+			break;
+		}
+	}
+	spin_unlock(&segment->lock);
+
+	if (prev)
+		memview_attach_put(prev);
+	return next;
+}
+
+struct memview_zapper {
+	struct list_head node;
+	struct task_struct *task;
+};
+
+static bool memview_segment_zapping(struct memview_segment *segment,
+				    const struct task_struct *task)
+{
+	const struct memview_zapper *zapper;
+
+	list_for_each_entry(zapper, &segment->zappers, node)
+		if (zapper->task == task)
+			return true;
+	return false;
+}
+
+/*
+ * Something happens to pages of a segment: take them from the peers first.
+ *
+ * A controller can unmap its segment and map a view of it there, which would
+ * make zap -> notifier -> zap without end. Two things end it. A segment is
+ * SUSPECT from the munmap(2) on, and quiet once a zap of all of it has finished,
+ * which for an munmap(2) is before the address range can be used again; then
+ * there is nothing left to do. And where this very task is zapping the segment
+ * already, what is below it is not the segment's mapping but one that took its
+ * place, from which no peer has anything. Another task's zap is never a reason
+ * to return early: its page may be freed later than ours.
+ */
+static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
+				       const struct mmu_notifier_range *range,
+				       unsigned long cur_seq)
+{
+	struct memview_segment *segment =
+		container_of(notifier, struct memview_segment, notifier);
+	struct memview_zapper zapper = { .task = current };
+	struct memview_attach *attach = NULL;
+	pgoff_t first = segment->first;
+	pgoff_t last = segment->last;
+	unsigned long end = segment->start + memview_segment_len(segment);
+	unsigned long revivals;
+	bool whole;
+
+	/* Zapping sleeps. The OOM reaper tries again, or leaves it to exit. */
+	if (!mmu_notifier_range_blockable(range))
+		return false;
+
+	trace_memview_invalidate(segment, range);
+
+	whole = range->event == MMU_NOTIFY_UNMAP ||
+		range->event == MMU_NOTIFY_RELEASE;
+	if (!whole) {
+		if (range->start > segment->start)
+			first += (range->start - segment->start) >> PAGE_SHIFT;
+		if (range->end < end)
+			last -= (end - range->end) >> PAGE_SHIFT;
+	}
+
+	spin_lock(&segment->lock);
+	mmu_interval_set_seq(notifier, cur_seq);
+	if (segment->state != MEMVIEW_SEGMENT_LIVE && segment->quiet)
+		goto out_unlock;
+	if (whole && segment->state == MEMVIEW_SEGMENT_LIVE)
+		WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_SUSPECT);
+	if (memview_segment_zapping(segment, current))
+		goto out_unlock;
+	revivals = segment->revivals;
+	list_add(&zapper.node, &segment->zappers);
+	spin_unlock(&segment->lock);
+
+	while ((attach = memview_segment_next_attach(segment, attach))) {
+		memview_attach_zap(attach, first, last);
+		if (range->event == MMU_NOTIFY_RELEASE) {
+			memview_get(attach->view);
+			if (!queue_work(memview_wq, &attach->view->revoke_work))
+				memview_put(attach->view);
+		}
+	}
+
+	spin_lock(&segment->lock);
+	list_del(&zapper.node);
+	if (whole && segment->state != MEMVIEW_SEGMENT_LIVE &&
+	    segment->revivals == revivals)
+		segment->quiet = true;
+out_unlock:
+	spin_unlock(&segment->lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops memview_segment_ops = {
+	.invalidate = memview_segment_invalidate,
+};
+
+/*
+ * Takes possession of the mapping at @segment->start: it is ours alone, or it
+ * has been merged with a neighbour of the controller's (-EAGAIN).
+ */
+static int memview_segment_own(struct memview_segment *segment)
+{
+	struct mm_struct *mm = segment->mirror->mm;
+	unsigned long len = memview_segment_len(segment);
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	vma = find_vma(mm, segment->start);
+	if (!vma || vma->vm_start != segment->start ||
+	    vma->vm_end != segment->start + len) {
+		err = -EAGAIN;
+	} else if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) {
+		err = -ENODEV;
+	} else {
+		segment->vm_file = get_file(vma->vm_file);
+		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
+	}
+	mmap_write_unlock(mm);
+	return err;
+}
+
+static int memview_segment_mmap(struct memview_segment *segment)
+{
+	unsigned long prot = PROT_READ | (segment->writable ? PROT_WRITE : 0);
+	unsigned long len = memview_segment_len(segment);
+	unsigned long hint = 0;
+	int tries = 8;
+	int err;
+
+	do {
+		unsigned long addr;
+
+		addr = vm_mmap(segment->file, hint, len, prot,
+			       MAP_SHARED | MAP_NORESERVE,
+			       segment->first << PAGE_SHIFT);
+		if (IS_ERR_VALUE(addr))
+			return (int)addr;
+		segment->start = addr;
+		err = memview_segment_own(segment);
+		if (!err)
+			return 0;
+		vm_munmap(addr, len);
+		/* Away from the neighbour it merged with. */
+		hint = addr - len - SZ_4M;
+	} while (err == -EAGAIN && --tries);
+	return err == -EAGAIN ? -ENOMEM : err;
+}
+
+/* Unmaps what memview_segment_mmap() mapped, if it is still that. */
+static void memview_segment_munmap(struct memview_segment *segment)
+{
+	struct mm_struct *mm = segment->mirror->mm;
+	bool foreign = current->mm != mm;
+	bool intact;
+
+	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_DEAD ||
+	    !mmget_not_zero(mm))
+		return;
+	mmap_read_lock(mm);
+	intact = memview_segment_intact(segment);
+	mmap_read_unlock(mm);
+	if (intact) {
+		if (foreign)
+			kthread_use_mm(mm);
+		vm_munmap(segment->start, memview_segment_len(segment));
+		if (foreign)
+			kthread_unuse_mm(mm);
+	}
+	mmput_async(mm);
+}
+
+/* The end of a segment without attaches that has left its mirror's list. */
+static void memview_segment_destroy(struct memview_segment *segment)
+{
+	mmu_interval_notifier_remove(&segment->notifier);
+	memview_segment_munmap(segment);
+	memview_segment_put(segment);
+}
+
+static struct memview_segment *
+memview_segment_create(struct memview_mirror *mirror, struct file *file,
+		       pgoff_t first, pgoff_t last, bool writable)
+{
+	struct memview_segment *segment;
+	bool live;
+	int err;
+
+	segment = kzalloc(sizeof(*segment), GFP_KERNEL_ACCOUNT);
+	if (!segment)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&segment->ref);
+	spin_lock_init(&segment->lock);
+	INIT_LIST_HEAD(&segment->zappers);
+	INIT_LIST_HEAD(&segment->attaches);
+	segment->mirror = mirror;
+	segment->file = file;
+	segment->writable = writable;
+	segment->first = first;
+	segment->last = last;
+
+	err = memview_segment_mmap(segment);
+	if (err)
+		goto err_free;
+	err = mmu_interval_notifier_insert(&segment->notifier, mirror->mm,
+					   segment->start,
+					   memview_segment_len(segment),
+					   &memview_segment_ops);
+	if (err)
+		goto err_munmap;
+	memview_mirror_get(mirror);
+	get_file(file);
+
+	/* Only what happens from here on reaches the notifier. */
+	mmap_read_lock(mirror->mm);
+	live = memview_segment_intact(segment);
+	mmap_read_unlock(mirror->mm);
+	if (!live) {
+		segment->state = MEMVIEW_SEGMENT_DEAD;
+		memview_segment_destroy(segment);
+		return ERR_PTR(-ENOMEM);
+	}
+	return segment;
+
+err_munmap:
+	memview_segment_munmap(segment);
+	fput(segment->vm_file);
+err_free:
+	kfree(segment);
+	return ERR_PTR(err);
+}
+
+/*
+ * The span of the file that a new segment should cover. Not for hugetlb beyond
+ * the end of the file, where a writable mmap(2) would extend it, and not with
+ * mlockall(MCL_FUTURE), which would allocate all of it.
+ */
+static void memview_segment_span(struct file *file, pgoff_t *first,
+				 pgoff_t *last)
+{
+	struct inode *inode = file_inode(file);
+	unsigned long block = MEMVIEW_SEGMENT_PAGES;
+	pgoff_t limit = MAX_LFS_FILESIZE >> PAGE_SHIFT;
+
+	if (memview_file_is_hugetlb(file)) {
+		block = max(block, 1UL << (inode->i_blkbits - PAGE_SHIFT));
+		limit = (i_size_read(inode) >> PAGE_SHIFT) - 1;
+	} else if (current->mm->def_flags & VM_LOCKED) {
+		return;
+	}
+	*first = round_down(*first, block);
+	*last = min(round_up(*last + 1, block) - 1, limit);
+}
+
+static bool memview_segment_matches(struct memview_segment *segment,
+				    struct file *file, bool writable)
+{
+	const fmode_t mode = FMODE_READ | FMODE_WRITE;
+
+	return file_inode(segment->file) == file_inode(file) &&
+	       segment->file->f_path.mnt == file->f_path.mnt &&
+	       (segment->file->f_mode & mode) == (file->f_mode & mode) &&
+	       segment->writable == writable;
+}
+
+/* A live segment of the mirror that covers the span, or NULL. */
+static struct memview_segment *
+memview_segment_find(struct memview_mirror *mirror, struct file *file,
+		     pgoff_t first, pgoff_t last, bool writable)
+{
+	struct memview_segment *segment;
+	bool live;
+
+	lockdep_assert_held(&mirror->lock);
+
+	list_for_each_entry(segment, &mirror->segments, node) {
+		if (segment->first > first || segment->last < last ||
+		    !memview_segment_matches(segment, file, writable))
+			continue;
+		mmap_read_lock(mirror->mm);
+		live = memview_segment_intact(segment) &&
+		       memview_segment_revive(segment);
+		mmap_read_unlock(mirror->mm);
+		if (live) {
+			list_move(&segment->node, &mirror->segments);
+			return segment;
+		}
+	}
+	return NULL;
+}
+
+/* mmap(2) checks noexec mounts, LSMs and IMA for PROT_EXEC: let it. */
+static int memview_segment_probe_exec(struct memview_segment *segment)
+{
+	unsigned long len = PAGE_SIZE;
+	unsigned long addr;
+
+	if (segment->exec_ok)
+		return 0;
+	if (memview_file_is_hugetlb(segment->file))
+		len = 1UL << file_inode(segment->file)->i_blkbits;
+	addr = vm_mmap(segment->file, 0, len, PROT_READ | PROT_EXEC,
+		       MAP_SHARED | MAP_NORESERVE, segment->first << PAGE_SHIFT);
+	if (IS_ERR_VALUE(addr))
+		return (int)addr;
+	vm_munmap(addr, len);
+	WRITE_ONCE(segment->exec_ok, true);
+	return 0;
+}
+
+/* Moves the idle segments of a mirror to @list, for good. */
+static void memview_mirror_collect(struct memview_mirror *mirror,
+				   struct list_head *list)
+{
+	struct memview_segment *segment, *next;
+
+	lockdep_assert_held(&mirror->lock);
+
+	list_for_each_entry_safe(segment, next, &mirror->segments, node) {
+		if (!memview_segment_idle(segment))
+			continue;
+		list_move(&segment->node, list);
+		mirror->nr_segments--;
+	}
+}
+
+static void memview_segment_destroy_list(struct list_head *list)
+{
+	struct memview_segment *segment, *next;
+
+	list_for_each_entry_safe(segment, next, list, node)
+		memview_segment_destroy(segment);
+}
+
+static struct memview_segment *
+memview_segment_get(struct memview_mirror *mirror, struct file *file,
+		    pgoff_t first, pgoff_t last, bool writable)
+{
+	pgoff_t wide_first = first, wide_last = last;
+	struct memview_segment *segment;
+	LIST_HEAD(idle);
+
+	segment = memview_segment_find(mirror, file, first, last, writable);
+	if (segment)
+		return segment;
+
+	if (mirror->nr_segments >= READ_ONCE(memview_max_sources)) {
+		memview_mirror_collect(mirror, &idle);
+		memview_segment_destroy_list(&idle);
+		if (mirror->nr_segments >= READ_ONCE(memview_max_sources))
+			return ERR_PTR(-EMFILE);
+	}
+
+	memview_segment_span(file, &wide_first, &wide_last);
+	segment = memview_segment_create(mirror, file, wide_first, wide_last,
+					 writable);
+	if (segment == ERR_PTR(-ENOMEM) && !memview_file_is_hugetlb(file) &&
+	    (wide_first != first || wide_last != last))
+		/* RLIMIT_AS, perhaps: no more than is needed. */
+		segment = memview_segment_create(mirror, file, first, last,
+						 writable);
+	if (IS_ERR(segment))
+		return segment;
+	list_add(&segment->node, &mirror->segments);
+	mirror->nr_segments++;
+	return segment;
+}
+
+static void memview_mirror_queue_gc(struct memview_mirror *mirror)
+{
+	memview_mirror_get(mirror);
+	if (!queue_delayed_work(memview_wq, &mirror->gc, MEMVIEW_GC_DELAY))
+		memview_mirror_put(mirror);
+}
+
+/**
+ * memview_attach_get - what a new range is to be attached to
+ * @mirror: of the current process
+ * @view: its ops_lock is held
+ * @file: what to map; checked to be of a kind that can be
+ * @first: first page of the file
+ * @last: last page of the file
+ * @rights: MEMVIEW_MAP_RIGHTS
+ *
+ * Finds or makes the segment, and the view's attach to it.
+ *
+ * Return: an attach with a reference, or the error of mmap(2); -EMFILE, -EINTR
+ */
+struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
+					  struct memview *view,
+					  struct file *file,
+					  pgoff_t first, pgoff_t last,
+					  u32 rights)
+{
+	struct memview_segment *segment;
+	struct memview_attach *attach;
+	int err;
+
+	lockdep_assert_held(&view->ops_lock);
+
+	mutex_lock(&mirror->lock);
+	segment = memview_segment_get(mirror, file, first, last,
+				      rights & MEMVIEW_MAP_WRITE);
+	if (IS_ERR(segment)) {
+		mutex_unlock(&mirror->lock);
+		return ERR_CAST(segment);
+	}
+	if (rights & MEMVIEW_MAP_EXEC) {
+		err = memview_segment_probe_exec(segment);
+		if (err)
+			goto err_unlock;
+	}
+
+	list_for_each_entry(attach, &view->attaches, view_node) {
+		if (attach->segment == segment) {
+			kref_get(&attach->ref);
+			goto out_unlock;
+		}
+	}
+
+	attach = kzalloc(sizeof(*attach), GFP_KERNEL_ACCOUNT);
+	if (!attach) {
+		err = -ENOMEM;
+		goto err_unlock;
+	}
+	kref_init(&attach->ref);
+	INIT_LIST_HEAD(&attach->view_node);
+	attach->ranges = RB_ROOT_CACHED;
+	memview_get(view);
+	attach->view = view;
+	kref_get(&segment->ref);
+	attach->segment = segment;
+	spin_lock(&segment->lock);
+	list_add(&attach->segment_node, &segment->attaches);
+	spin_unlock(&segment->lock);
+out_unlock:
+	mutex_unlock(&mirror->lock);
+	return attach;
+
+err_unlock:
+	if (memview_segment_idle(segment))
+		memview_mirror_queue_gc(mirror);
+	mutex_unlock(&mirror->lock);
+	return ERR_PTR(err);
+}
+
+/* Ends what memview_attach_put() could not, in an invalidation. */
+static void memview_attach_reap(struct work_struct *work)
+{
+	struct llist_node *list = llist_del_all(&memview_dead_attaches);
+	struct memview_attach *attach, *next;
+
+	llist_for_each_entry_safe(attach, next, list, reap_node) {
+		struct memview_segment *segment = attach->segment;
+
+		spin_lock(&segment->lock);
+		list_del(&attach->segment_node);
+		spin_unlock(&segment->lock);
+		memview_put(attach->view);
+		kfree(attach);
+		memview_mirror_queue_gc(segment->mirror);
+		memview_segment_put(segment);
+	}
+}
+
+static DECLARE_WORK(memview_attach_reap_work, memview_attach_reap);
+
+static void memview_attach_release(struct kref *ref)
+{
+	struct memview_attach *attach =
+		container_of(ref, struct memview_attach, ref);
+
+	llist_add(&attach->reap_node, &memview_dead_attaches);
+	queue_work(memview_wq, &memview_attach_reap_work);
+}
+
+void memview_attach_put(struct memview_attach *attach)
+{
+	kref_put(&attach->ref, memview_attach_release);
+}
+
+void memview_attach_put_list(struct list_head *idle)
+{
+	struct memview_attach *attach, *next;
+
+	list_for_each_entry_safe(attach, next, idle, view_node)
+		memview_attach_put(attach);
+}
+
+static void memview_mirror_gc(struct work_struct *work)
+{
+	struct memview_mirror *mirror =
+		container_of(work, struct memview_mirror, gc.work);
+	LIST_HEAD(idle);
+
+	mutex_lock(&mirror->lock);
+	memview_mirror_collect(mirror, &idle);
+	mutex_unlock(&mirror->lock);
+	memview_segment_destroy_list(&idle);
+	memview_mirror_put(mirror);
+}
+
+void memview_mirror_get(struct memview_mirror *mirror)
+{
+	kref_get(&mirror->ref);
+}
+
+static void memview_mirror_release(struct kref *ref)
+{
+	struct memview_mirror *mirror =
+		container_of(ref, struct memview_mirror, ref);
+
+	list_del(&mirror->node);
+	spin_unlock(&memview_mirrors_lock);
+	mmdrop(mirror->mm);
+	kfree(mirror);
+}
+
+void memview_mirror_put(struct memview_mirror *mirror)
+{
+	kref_put_lock(&mirror->ref, memview_mirror_release,
+		      &memview_mirrors_lock);
+}
+
+static struct memview_mirror *memview_mirror_find(struct mm_struct *mm)
+{
+	struct memview_mirror *mirror;
+
+	lockdep_assert_held(&memview_mirrors_lock);
+
+	list_for_each_entry(mirror, &memview_mirrors, node) {
+		if (mirror->mm == mm) {
+			memview_mirror_get(mirror);
+			return mirror;
+		}
+	}
+	return NULL;
+}
+
+/**
+ * memview_mirror_get_current - the mirror of this process's address space
+ *
+ * Return: it, with a reference, or -ENOMEM
+ */
+struct memview_mirror *memview_mirror_get_current(void)
+{
+	struct memview_mirror *mirror, *found;
+
+	mirror = kzalloc(sizeof(*mirror), GFP_KERNEL_ACCOUNT);
+	if (!mirror)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&mirror->ref);
+	mirror->mm = current->mm;
+	mutex_init(&mirror->lock);
+	INIT_LIST_HEAD(&mirror->segments);
+	INIT_DELAYED_WORK(&mirror->gc, memview_mirror_gc);
+
+	spin_lock(&memview_mirrors_lock);
+	found = memview_mirror_find(mirror->mm);
+	if (!found) {
+		mmgrab(mirror->mm);
+		list_add(&mirror->node, &memview_mirrors);
+	}
+	spin_unlock(&memview_mirrors_lock);
+
+	if (found) {
+		kfree(mirror);
+		return found;
+	}
+	return mirror;
+}
+
+static struct memview_mirror *memview_mirror_any(void)
+{
+	struct memview_mirror *mirror;
+
+	spin_lock(&memview_mirrors_lock);
+	mirror = list_first_entry_or_null(&memview_mirrors,
+					  struct memview_mirror, node);
+	if (mirror)
+		memview_mirror_get(mirror);
+	spin_unlock(&memview_mirrors_lock);
+	return mirror;
+}
+
+/* No view is left: collect what is idle now, not when its time has come. */
+void memview_source_exit(void)
+{
+	struct memview_mirror *mirror;
+
+	flush_workqueue(memview_wq);
+	while ((mirror = memview_mirror_any())) {
+		flush_delayed_work(&mirror->gc);
+		memview_mirror_put(mirror);
+	}
+}

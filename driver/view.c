@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The view object: its pseudo inode, the view files of peers, zap and revoke. */
+
+#include <linux/mount.h>
+#include <linux/module.h>
+#include <linux/pseudo_fs.h>
+#include <linux/slab.h>
+
+#include "memview.h"
+#include "trace.h"
+
+#define MEMVIEW_FS_MAGIC 0x4d565746	/* "MVWF" */
+
+/**
+ * struct memview_view_file - what a view file has of its own
+ * @view: held
+ * @rights: most that a mapping of this file can have
+ */
+struct memview_view_file {
+	struct memview *view;
+	u32 rights;
+};
+
+static struct kmem_cache *memview_inode_cache;
+static struct vfsmount *memview_mnt;
+static int memview_mnt_count;
+
+/*
+ * A zap takes the view's i_mmap_rwsem, and runs in an invalidation that may
+ * hold that of the backing file: a class of its own. This is why the inodes are
+ * ours: in the common cache the class would stay with the memory.
+ */
+static struct lock_class_key memview_i_mmap_key;
+
+static void memview_inode_init_once(void *data)
+{
+	inode_init_once(data);
+}
+
+static struct inode *memview_alloc_inode(struct super_block *sb)
+{
+	return alloc_inode_sb(sb, memview_inode_cache, GFP_KERNEL_ACCOUNT);
+}
+
+static void memview_free_inode(struct inode *inode)
+{
+	kmem_cache_free(memview_inode_cache, inode);
+}
+
+static const struct super_operations memview_super_ops = {
+	.alloc_inode	= memview_alloc_inode,
+	.free_inode	= memview_free_inode,
+	.statfs		= simple_statfs,
+};
+
+static int memview_init_fs_context(struct fs_context *fc)
+{
+	struct pseudo_fs_context *ctx = init_pseudo(fc, MEMVIEW_FS_MAGIC);
+
+	if (!ctx)
+		return -ENOMEM;
+	ctx->ops = &memview_super_ops;
+	return 0;
+}
+
+/* Mounted by simple_pin_fs(): a kern_mount() with .owner would pin the module. */
+static struct file_system_type memview_fs_type = {
+	.name		= "memory-view",
+	.owner		= THIS_MODULE,
+	.init_fs_context = memview_init_fs_context,
+	.kill_sb	= kill_anon_super,
+};
+
+int __init memview_view_init(void)
+{
+	memview_inode_cache = kmem_cache_create("memview_inode",
+						sizeof(struct inode), 0,
+						SLAB_ACCOUNT,
+						memview_inode_init_once);
+	return memview_inode_cache ? 0 : -ENOMEM;
+}
+
+void memview_view_exit(void)
+{
+	/* memview_free_inode() runs after a grace period. */
+	rcu_barrier();
+	kmem_cache_destroy(memview_inode_cache);
+}
+
+/* A peer must change neither the size nor the mode. */
+static int memview_setattr(memview_idmap_t *idmap, struct dentry *dentry,
+			   struct iattr *attr)
+{
+	return -EPERM;
+}
+
+static const struct inode_operations memview_inode_ops = {
+	.setattr = memview_setattr,
+};
+
+static void memview_revoke_work(struct work_struct *work)
+{
+	struct memview *view = container_of(work, struct memview, revoke_work);
+
+	memview_revoke(view);
+	memview_put(view);
+}
+
+static void memview_free_work(struct work_struct *work)
+{
+	struct memview *view = container_of(work, struct memview, free_work);
+
+	iput(view->inode);
+	simple_release_fs(&memview_mnt, &memview_mnt_count);
+	if (view->mirror)
+		memview_mirror_put(view->mirror);
+	kfree(view);
+}
+
+struct memview *memview_create(void)
+{
+	struct memview *view;
+	struct inode *inode;
+	int err;
+
+	view = kzalloc(sizeof(*view), GFP_KERNEL_ACCOUNT);
+	if (!view)
+		return ERR_PTR(-ENOMEM);
+
+	err = simple_pin_fs(&memview_fs_type, &memview_mnt, &memview_mnt_count);
+	if (err)
+		goto err_free;
+
+	inode = alloc_anon_inode(memview_mnt->mnt_sb);
+	if (IS_ERR(inode)) {
+		err = PTR_ERR(inode);
+		goto err_unpin;
+	}
+	/* i_fop stays no_open_fops: no second open through /proc. */
+	inode->i_flags &= ~S_ANON_INODE;
+	inode->i_mode = S_IFREG | 0600;
+	inode->i_op = &memview_inode_ops;
+	lockdep_set_class(&inode->i_mapping->i_mmap_rwsem, &memview_i_mmap_key);
+
+	kref_init(&view->ref);
+	view->inode = inode;
+	mutex_init(&view->ops_lock);
+	init_rwsem(&view->lock);
+	view->table = RB_ROOT;
+	INIT_LIST_HEAD(&view->attaches);
+	view->pending_first = 1;
+	view->pending_last = 0;
+	spin_lock_init(&view->fault_error_lock);
+	INIT_WORK(&view->revoke_work, memview_revoke_work);
+	INIT_WORK(&view->free_work, memview_free_work);
+	return view;
+
+err_unpin:
+	simple_release_fs(&memview_mnt, &memview_mnt_count);
+err_free:
+	kfree(view);
+	return ERR_PTR(err);
+}
+
+void memview_get(struct memview *view)
+{
+	kref_get(&view->ref);
+}
+
+static void memview_release_ref(struct kref *ref)
+{
+	struct memview *view = container_of(ref, struct memview, ref);
+
+	/* The last reference can go in a peer's fault or an invalidation. */
+	queue_work(memview_wq, &view->free_work);
+}
+
+void memview_put(struct memview *view)
+{
+	kref_put(&view->ref, memview_release_ref);
+}
+
+/**
+ * memview_zap - take a span away from all peers
+ * @view: the view
+ * @first: first page
+ * @last: last page, inclusive
+ *
+ * When this returns, no CPU has an entry for the span that was there before
+ * (R1). Sleeps, and raises the mmu notifiers of the peers.
+ */
+void memview_zap(struct memview *view, pgoff_t first, pgoff_t last)
+{
+	/* Not lockdep_assert_not_held(): readers of other views may be us. */
+	might_sleep();
+
+	atomic64_inc(&view->zaps);
+	unmap_mapping_pages(view->inode->i_mapping, first, last - first + 1,
+			    true);
+}
+
+/**
+ * memview_revoke - remove everything, for good
+ * @view: the view
+ */
+void memview_revoke(struct memview *view)
+{
+	struct rb_root removed = RB_ROOT;
+	LIST_HEAD(idle);
+
+	mutex_lock(&view->ops_lock);
+	if (view->dead)
+		goto out_unlock;
+
+	trace_memview_revoke(view);
+	down_write(&view->lock);
+	WRITE_ONCE(view->dead, true);
+	view->gen++;
+	memview_table_clear(view, &idle, &removed);
+	view->pending_first = 0;
+	view->pending_last = ULONG_MAX >> PAGE_SHIFT;
+	up_write(&view->lock);
+
+	memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
+	WRITE_ONCE(view->pending_first, ULONG_MAX);
+
+	memview_table_free(&removed);
+	memview_attach_put_list(&idle);
+out_unlock:
+	mutex_unlock(&view->ops_lock);
+}
+
+static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct memview_view_file *view_file = file->private_data;
+	vm_flags_t clear = 0;
+
+	/* VM_SHARED is not set for a file that is not open for writing. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+	if (READ_ONCE(view_file->view->dead))
+		return -ESHUTDOWN;
+
+	if (!(view_file->rights & MEMVIEW_MAP_EXEC) &&
+	    (vma->vm_flags & VM_EXEC))
+		return -EACCES;
+	/*
+	 * mprotect(2) makes present entries executable without a fault, so a
+	 * mapping made without PROT_EXEC never gets it; one made with it has
+	 * memview_mprotect(). There is such a path for writing, pfn_mkwrite.
+	 */
+	if (!(vma->vm_flags & VM_EXEC))
+		clear |= VM_MAYEXEC;
+	if (!(view_file->rights & MEMVIEW_MAP_WRITE))
+		clear |= VM_MAYWRITE;
+
+	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, clear);
+	vma->vm_private_data = view_file->view;
+	vma->vm_ops = &memview_vm_ops;
+	return 0;
+}
+
+static int memview_view_release(struct inode *inode, struct file *file)
+{
+	struct memview_view_file *view_file = file->private_data;
+
+	memview_put(view_file->view);
+	kfree(view_file);
+	return 0;
+}
+
+static const struct file_operations memview_view_fops = {
+	.owner		= THIS_MODULE,
+	.mmap		= memview_view_mmap,
+	.release	= memview_view_release,
+	.llseek		= generic_file_llseek,
+};
+
+bool memview_is_view_file(const struct file *file)
+{
+	return file->f_op == &memview_view_fops;
+}
+
+/**
+ * memview_view_file - make a file for peers
+ * @view: the view
+ * @rights: MEMVIEW_MAP_* rights that its mappings can have
+ */
+struct file *memview_view_file(struct memview *view, u32 rights)
+{
+	int flags = rights & MEMVIEW_MAP_WRITE ? O_RDWR : O_RDONLY;
+	struct memview_view_file *view_file;
+	struct file *file;
+
+	view_file = kzalloc(sizeof(*view_file), GFP_KERNEL_ACCOUNT);
+	if (!view_file)
+		return ERR_PTR(-ENOMEM);
+	view_file->view = view;
+	view_file->rights = rights;
+
+	/* alloc_file_pseudo() takes none, but __fput() drops one. */
+	__module_get(THIS_MODULE);
+	ihold(view->inode);
+	file = alloc_file_pseudo(view->inode, memview_mnt, "memory-view", flags,
+				 &memview_view_fops);
+	if (IS_ERR(file)) {
+		iput(view->inode);
+		module_put(THIS_MODULE);
+		kfree(view_file);
+		return file;
+	}
+	memview_get(view);
+	file->private_data = view_file;
+	return file;
+}
