@@ -60,14 +60,6 @@ static int control_ioctl(int fd, unsigned long request, void *arg)
 	return ret;
 }
 
-static void close_fd(int fd)
-{
-	int saved_errno = errno;
-
-	close(fd);
-	errno = saved_errno;
-}
-
 static int open_device(const char *path)
 {
 	int saved_errno = errno;
@@ -109,27 +101,31 @@ int memview_open_path(const char *path, struct memview **viewp)
 {
 	int saved_errno = errno;
 	struct memview *view;
-	int ret;
+	int fd, ret;
 
+	fd = open_device(path);
+	if (fd < 0)
+		return fd;
+	ret = check_device(fd);
+	if (ret)
+		goto err;
 	view = malloc(sizeof(*view));
 	if (!view) {
-		errno = saved_errno;
-		return -ENOMEM;
+		ret = -ENOMEM;
+		goto err;
 	}
-	ret = open_device(path);
-	if (ret < 0)
-		goto err_free;
-	view->fd = ret;
-	ret = check_device(view->fd);
-	if (ret)
-		goto err_close;
+	view->fd = fd;
 	*viewp = view;
 	return 0;
 
-err_close:
-	close_fd(view->fd);
-err_free:
-	free(view);
+err:
+	/*
+	 * errno is restored behind close() and not straight behind malloc(), of
+	 * which compilers believe that it leaves errno alone: they would drop
+	 * the assignment.
+	 */
+	close(fd);
+	errno = saved_errno;
 	return ret;
 }
 
@@ -140,10 +136,13 @@ int memview_open(struct memview **viewp)
 
 void memview_close(struct memview *view)
 {
+	int saved_errno = errno;
+
 	if (!view)
 		return;
-	close_fd(view->fd);
+	close(view->fd);
 	free(view);
+	errno = saved_errno;
 }
 
 int memview_get_fd(const struct memview *view)

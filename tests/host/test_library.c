@@ -164,10 +164,10 @@ static void a_layout_that_differs_from_the_uapi_does_not_compile(void **state)
 		"cp \"$src\"/*.[ch] .;"
 		"$cc -D_GNU_SOURCE -I\"$uapi\" -c view.c;"	/* control */
 		"sed -i 's/uint32_t dev;/uint64_t dev;/' memview.h;"
-		"if $cc -D_GNU_SOURCE -I\"$uapi\" -c view.c > log 2>&1; then exit 1; fi; grep -q 'static assert' log;"
+		"if $cc -D_GNU_SOURCE -I\"$uapi\" -c view.c > log 2>&1; then exit 1; fi; grep -q 'static.assert' log;"
 		"cp \"$src\"/memview.h .;"
 		"sed -i 's/\\(MEMVIEW_EXEC.*\\)(1U << 2)/\\1(1U << 3)/' memview.h;"
-		"if $cc -D_GNU_SOURCE -I\"$uapi\" -c view.c > log 2>&1; then exit 1; fi; grep -q 'static assert' log"), 0);
+		"if $cc -D_GNU_SOURCE -I\"$uapi\" -c view.c > log 2>&1; then exit 1; fi; grep -q 'static.assert' log"), 0);
 }
 
 #define INSTALL "make -s -C \"$src\" BUILD=\"$lib/..\" DESTDIR=\"$t/root\" PREFIX=/usr install; "

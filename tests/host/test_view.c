@@ -271,6 +271,7 @@ static void open_without_memory_is_enomem(void **state)
 	dev.fake = false;
 	assert_int_equal(errno, UNTOUCHED);
 	assert_int_equal(ret, -ENOMEM);
+	assert_true(dev.closed_fd >= 0);
 }
 
 /* The real open and ioctl: what this machine has that is no memory-view. */
