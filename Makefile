@@ -2,68 +2,100 @@
 #
 # Everything that is built goes to build/. `make help` lists the targets.
 
-# A kernel known to tests/vm/kernel, for what is to run in the test guest;
-# empty for the kernel of this machine.
+# One of the kernels that tests/vm/kernel knows. Empty: what runs in the guest
+# runs on 6.1, and `make modules` builds for the kernel of this machine.
 KERNEL	?=
-export CC ?= cc
+# The test programs that `make check` runs: a pattern for their names.
+TESTS	?= *
 
 top	:= $(CURDIR)
 guest	:= $(or $(KERNEL),6.1)
-# Where the module is built: kbuild writes beside its sources, so there they
-# are symbolic links.
-kbuild_dir := build/$(or $(KERNEL),$(shell uname -r))
-run	:= tests/vm/run --kernel $(guest)
+out	:= build/$(or $(KERNEL),$(shell uname -r))
 
 all: modules
 
 help:
-	@echo 'Targets (KERNEL=$(shell tests/vm/kernel list 2>/dev/null | grep -v "^	" | paste -sd"|" -) chooses the guest, default 6.1):'
-	@sed -nE 's/^#: ([^ ]+) (.*)/  \1	\2/p; s/^#:  +/		/p' Makefile | expand -t 2,18
+	@sed -nE 's/^#: ?//p' Makefile
 
-#: modules         build memory_view.ko for the running kernel, or for KERNEL
+#: KERNEL=6.1|6.12|7.2|debug|kasan chooses the guest's kernel (default 6.1).
+#:
+#: modules    build memory_view.ko for the running kernel into build/$(uname -r)/,
+#:            or for the guest's kernel KERNEL into build/KERNEL/ (default target)
 modules:
+	@$(MAKE) -s link-sources DIR=$(out)
 ifeq ($(KERNEL),)
-	@test -e /lib/modules/$$(uname -r)/build/Makefile || { \
-		echo "no kernel headers for $$(uname -r): install linux-headers-$$(uname -r)"; \
-		exit 1; }
-	@$(call link_sources,$(kbuild_dir))
-	$(MAKE) -C /lib/modules/$$(uname -r)/build M=$(top)/$(kbuild_dir) modules
+	@headers=/lib/modules/$$(uname -r)/build; \
+	if [ -e "$$headers/Makefile" ]; then \
+		$(MAKE) -C "$$headers" M=$(top)/$(out) modules; \
+	else \
+		echo "no headers of the running kernel: install linux-headers-$$(uname -r)"; \
+		exit 1; \
+	fi
 else
-	@$(call link_sources,$(kbuild_dir))
 	@kernel=$$(tests/vm/kernel path $(KERNEL)) && \
-		"$$kernel/make" --no-print-directory M=$(top)/$(kbuild_dir) modules
+		"$$kernel/make" --no-print-directory M=$(top)/$(out) modules
 endif
-	@echo "built $(kbuild_dir)/memory_view.ko"
+	@echo "built $(out)/memory_view.ko"
 
-define link_sources
-mkdir -p $(1)/driver && \
-ln -sfn $(top)/Kbuild $(1)/Kbuild && ln -sfn $(top)/uapi $(1)/uapi && \
-ln -sf $(top)/driver/*.[ch] $(1)/driver/
-endef
+# kbuild writes beside the sources; so that they stay clean, it gets a directory
+# of links to them.
+link-sources:
+	mkdir -p $(DIR)/driver
+	ln -sfn $(top)/Kbuild $(DIR)/Kbuild
+	ln -sfn $(top)/uapi $(DIR)/uapi
+	ln -sf $(top)/driver/*.[ch] $(DIR)/driver/
 
-guest_module:
+guest-module:
 	@$(MAKE) --no-print-directory modules KERNEL=$(guest)
 
-#: lib             build libmemview, static and shared, into build/lib/
+#: lib        build libmemview, static and shared, into build/lib/
 lib:
 	$(MAKE) -C libmemview BUILD=$(top)/build
 
-#: demo            show, in a guest, a backend that loses access to lent memory
-#:                 (DEMO_ARGS='...' are passed on: --help)
-demo: deps guest_module lib
+#: demo       in a guest: an unmodified qemu-storage-daemon works on lent memory
+#:            and loses it again (DEMO_ARGS='...' goes to the demo; see its --help)
+demo: deps
+	@$(MAKE) --no-print-directory guest-module lib
 	$(MAKE) -C demo-vhost-user BUILD=$(top)/build
-	$(run) --timeout 300 -- build/demo/demo $(DEMO_ARGS)
+	tests/vm/run --kernel $(guest) -- build/demo/memview-vhost-demo $(DEMO_ARGS)
 
-#: shell           a shell in the guest, with the module loaded
-shell: deps guest_module
-	$(run) --shell
+#: check      run all tests, on the host and in the guest; TESTS='test_r*' selects
+#:            programs; logs are in build/check/
+check: deps
+	@$(MAKE) --no-print-directory guest-module tests
+	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
+		--host tests/selftest tests/vm/selftest \
+			$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c)) \
+		--guest $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c))
 
-#: deps            install the Debian packages that the targets here need
+#: tests      build the test programs only
+tests: lib
+	$(MAKE) -C tests/host BUILD=$(top)/build
+	$(MAKE) -C tests/guest BUILD=$(top)/build
+
+#: lint       compiler warnings (W=1), sparse, checkpatch and kernel-doc on the driver
+lint: deps
+	@tests/lint $(guest)
+
+#: shell      a shell in the guest, with the module loaded
+shell: deps
+	@$(MAKE) --no-print-directory guest-module
+	tests/vm/run --kernel $(guest) --shell
+
+#: deps       install the Debian packages that all this needs, if any is missing
 deps:
 	@tests/deps
 
-#: clean           remove build/ (the kernels stay in the cache)
+#: install    install the module for the running kernel, and the library below
+#:            PREFIX (default /usr/local)
+install: modules lib
+	$(MAKE) -C /lib/modules/$$(uname -r)/build M=$(top)/$(out) modules_install
+	depmod -a
+	$(MAKE) -C libmemview BUILD=$(top)/build install
+
+#: clean      remove build/ (the kernels stay in ~/.cache/memory-view)
 clean:
 	rm -rf build
 
-.PHONY: all help modules guest_module lib demo shell deps clean
+.PHONY: all help modules link-sources guest-module lib demo check tests lint \
+	shell deps install clean
