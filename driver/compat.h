@@ -35,6 +35,11 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 #define memview_ptep_get(ptep) ptep_get(ptep)
 #endif
 
+/* 6.4 brought faults under the lock of one VMA. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#define FAULT_FLAG_VMA_LOCK 0
+#endif
+
 /* 6.3 gave inode operations an idmap in place of the user namespace. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 #define memview_idmap_t struct user_namespace

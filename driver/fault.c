@@ -95,12 +95,14 @@ void memview_fault_exit(void)
 static vm_fault_t memview_fault_deny(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
-	struct k_sigaction *action = &current->sighand->action[SIGSEGV - 1];
+	/* Our own cannot go away; what else is set to it may as well win. */
+	struct sighand_struct *sighand =
+		rcu_dereference_protected(current->sighand, true);
 	struct kernel_siginfo info;
 
 	if (!(vmf->flags & FAULT_FLAG_USER) ||
 	    sigismember(&current->blocked, SIGSEGV) ||
-	    action->sa.sa_handler == SIG_IGN ||
+	    sighand->action[SIGSEGV - 1].sa.sa_handler == SIG_IGN ||
 	    (current->signal->flags & SIGNAL_UNKILLABLE))
 		return VM_FAULT_SIGSEGV;
 
@@ -561,6 +563,13 @@ static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 	vm_fault_t ret;
 	int tries = 0;
 
+	/*
+	 * Without .map_pages the core comes with the mmap_lock, which is what
+	 * makes memview_mprotect() exact and what memview_fault_wait() drops.
+	 */
+	if (WARN_ON_ONCE(vmf->flags & FAULT_FLAG_VMA_LOCK))
+		return VM_FAULT_SIGBUS;
+
 	ret = memview_fault_error_get(view, vmf);
 	if (ret)
 		return ret;
@@ -582,7 +591,8 @@ static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 
 	/* After VM_FAULT_RETRY neither the VMA nor the view is ours to touch. */
 	if (!(ret & VM_FAULT_RETRY))
-		trace_memview_fault(view, vmf, fault->nr, ret);
+		trace_memview_fault(view, vmf, fault->nr,
+				    (__force unsigned int)ret);
 	kmem_cache_free(memview_fault_cache, fault);
 	return ret;
 }

@@ -21,7 +21,7 @@
 #include "trace.h"
 
 #define MEMVIEW_MAX_SIZE	round_down(MAX_LFS_FILESIZE, PAGE_SIZE)
-#define MEMVIEW_QUERY_MAX	(1U << 20)
+#define MEMVIEW_QUERY_MAX	SZ_1M
 
 /* Pages, both inclusive. */
 struct memview_span {
@@ -591,37 +591,56 @@ static long memview_query(struct memview *view, void *arg)
 }
 
 /* Every structure begins with its first version: the least a caller can pass. */
-#define MEMVIEW_IOCTL(_cmd, _fn, _struct, _last)			\
-	[_IOC_NR(_cmd)] = {						\
-		.cmd = (_cmd),						\
-		.min_size = offsetofend(struct _struct, _last),		\
-		.fn = (_fn),						\
-	}
-
-#define MEMVIEW_IOCTL_NOARG(_cmd, _fn)					\
-	[_IOC_NR(_cmd)] = { .cmd = (_cmd), .fn = (_fn) }
-
 static const struct memview_ioctl_desc {
 	unsigned int cmd;
 	unsigned int min_size;
 	long (*fn)(struct memview *view, void *arg);
 } memview_ioctls[] = {
-	MEMVIEW_IOCTL(MEMVIEW_GET_INFO, memview_get_info,
-		      memview_info, max_sources),
-	MEMVIEW_IOCTL(MEMVIEW_SET_SIZE, memview_set_size,
-		      memview_size_info, size),
-	MEMVIEW_IOCTL(MEMVIEW_MAP_FD, memview_map_fd,
-		      memview_map_fd_info, mem_offset),
-	MEMVIEW_IOCTL(MEMVIEW_UNMAP_FD, memview_unmap_fd,
-		      memview_unmap_fd_info, unmapped),
-	MEMVIEW_IOCTL(MEMVIEW_PROTECT, memview_protect,
-		      memview_protect_info, __pad),
-	MEMVIEW_IOCTL_NOARG(MEMVIEW_GET_VIEWFD, memview_get_viewfd),
-	MEMVIEW_IOCTL(MEMVIEW_GET_VIEWFD_RIGHTS, memview_get_viewfd_rights,
-		      memview_viewfd_info, __pad),
-	MEMVIEW_IOCTL_NOARG(MEMVIEW_REVOKE, memview_revoke_ioctl),
-	MEMVIEW_IOCTL(MEMVIEW_QUERY, memview_query,
-		      memview_query_info, total),
+	[_IOC_NR(MEMVIEW_GET_INFO)] = {
+		MEMVIEW_GET_INFO,
+		offsetofend(struct memview_info, max_sources),
+		memview_get_info
+	},
+	[_IOC_NR(MEMVIEW_SET_SIZE)] = {
+		MEMVIEW_SET_SIZE,
+		offsetofend(struct memview_size_info, size),
+		memview_set_size
+	},
+	[_IOC_NR(MEMVIEW_MAP_FD)] = {
+		MEMVIEW_MAP_FD,
+		offsetofend(struct memview_map_fd_info, mem_offset),
+		memview_map_fd
+	},
+	[_IOC_NR(MEMVIEW_UNMAP_FD)] = {
+		MEMVIEW_UNMAP_FD,
+		offsetofend(struct memview_unmap_fd_info, unmapped),
+		memview_unmap_fd
+	},
+	[_IOC_NR(MEMVIEW_PROTECT)] = {
+		MEMVIEW_PROTECT,
+		offsetofend(struct memview_protect_info, __pad),
+		memview_protect
+	},
+	[_IOC_NR(MEMVIEW_GET_VIEWFD)] = {
+		MEMVIEW_GET_VIEWFD,
+		0,
+		memview_get_viewfd
+	},
+	[_IOC_NR(MEMVIEW_GET_VIEWFD_RIGHTS)] = {
+		MEMVIEW_GET_VIEWFD_RIGHTS,
+		offsetofend(struct memview_viewfd_info, __pad),
+		memview_get_viewfd_rights
+	},
+	[_IOC_NR(MEMVIEW_REVOKE)] = {
+		MEMVIEW_REVOKE,
+		0,
+		memview_revoke_ioctl
+	},
+	[_IOC_NR(MEMVIEW_QUERY)] = {
+		MEMVIEW_QUERY,
+		offsetofend(struct memview_query_info, total),
+		memview_query
+	},
 };
 
 long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

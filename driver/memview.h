@@ -108,7 +108,7 @@ struct memview {
 	struct kref ref;
 	struct inode *inode;
 
-	struct mutex ops_lock;
+	struct mutex ops_lock;		/* a table operation, zap included */
 	struct memview_mirror *mirror;
 
 	struct rw_semaphore lock;
@@ -120,7 +120,7 @@ struct memview {
 	pgoff_t pending_first;
 	pgoff_t pending_last;
 
-	spinlock_t fault_error_lock;
+	spinlock_t fault_error_lock;	/* fault_error; innermost */
 	struct {
 		struct task_struct *task;	/* compared, never followed */
 		pgoff_t pgoff;
@@ -179,7 +179,7 @@ struct memview_mirror {
 	struct kref ref;
 	struct list_head node;
 	struct mm_struct *mm;
-	struct mutex lock;
+	struct mutex lock;		/* segments; outside mmap_lock */
 	struct list_head segments;
 	unsigned int nr_segments;
 	struct delayed_work gc;
@@ -235,7 +235,7 @@ struct memview_segment {
 	pgoff_t first;
 	pgoff_t last;
 
-	spinlock_t lock;
+	spinlock_t lock;		/* what follows; innermost */
 	enum memview_segment_state state;
 	unsigned long revivals;
 	bool quiet;

@@ -743,6 +743,7 @@ void memview_mirror_get(struct memview_mirror *mirror)
 }
 
 static void memview_mirror_release(struct kref *ref)
+	__releases(&memview_mirrors_lock)
 {
 	struct memview_mirror *mirror =
 		container_of(ref, struct memview_mirror, ref);

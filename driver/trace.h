@@ -16,6 +16,18 @@
 		      { MEMVIEW_MAP_REPLACE, "REPLACE" },		\
 		      { MEMVIEW_MAP_LAZY_WRITE, "LAZY_WRITE" })
 
+#define memview_fault_result(name)					\
+	{ (__force unsigned long)VM_FAULT_##name, #name }
+
+#define memview_show_result(result)					\
+	__print_flags(result, "|",					\
+		      memview_fault_result(OOM),			\
+		      memview_fault_result(SIGBUS),			\
+		      memview_fault_result(SIGSEGV),			\
+		      memview_fault_result(HWPOISON),			\
+		      memview_fault_result(NOPAGE),			\
+		      memview_fault_result(RETRY))
+
 /* The inode number names the view in all events, in fstat and in maps. */
 
 TRACE_EVENT(memview_map,
@@ -84,7 +96,7 @@ TRACE_EVENT(memview_protect,
 
 TRACE_EVENT(memview_fault,
 	TP_PROTO(const struct memview *view, const struct vm_fault *vmf,
-		 unsigned int window, vm_fault_t result),
+		 unsigned int window, unsigned int result),
 	TP_ARGS(view, vmf, window, result),
 	TP_STRUCT__entry(
 		__field(unsigned long, ino)
@@ -100,13 +112,13 @@ TRACE_EVENT(memview_fault,
 		__entry->page = vmf->pgoff;
 		__entry->flags = vmf->flags;
 		__entry->window = window;
-		__entry->result = (__force unsigned int)result;
+		__entry->result = result;
 	),
 	TP_printk("view=%lu address=%#lx page=%lu flags=%s window=%u result=%s",
 		  __entry->ino, __entry->address, __entry->page,
 		  __print_flags(__entry->flags, "|", FAULT_FLAG_TRACE),
 		  __entry->window,
-		  __print_flags(__entry->result, "|", VM_FAULT_RESULT_TRACE))
+		  memview_show_result(__entry->result))
 );
 
 TRACE_EVENT(memview_invalidate,

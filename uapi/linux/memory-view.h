@@ -42,21 +42,21 @@
 #define MEMVIEW_IOC_TYPE	0xC4
 
 /* Rights of a range, of PROTECT, and of a view fd. */
-#define MEMVIEW_MAP_READ	(1U << 0)
-#define MEMVIEW_MAP_WRITE	(1U << 1)
-#define MEMVIEW_MAP_EXEC	(1U << 2)
+#define MEMVIEW_MAP_READ	0x01
+#define MEMVIEW_MAP_WRITE	0x02
+#define MEMVIEW_MAP_EXEC	0x04
 /* How to map. */
-#define MEMVIEW_MAP_REPLACE	(1U << 3)
-#define MEMVIEW_MAP_LAZY_WRITE	(1U << 4)
+#define MEMVIEW_MAP_REPLACE	0x08
+#define MEMVIEW_MAP_LAZY_WRITE	0x10
 
 #define MEMVIEW_MAP_RIGHTS \
 	(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC)
 
 /* struct memview_info.features */
-#define MEMVIEW_FEATURE_LAZY_WRITE	(1ULL << 0)
+#define MEMVIEW_FEATURE_LAZY_WRITE	0x01
 
 /* struct memview_info.state */
-#define MEMVIEW_STATE_REVOKED	(1U << 0)
+#define MEMVIEW_STATE_REVOKED	0x01
 
 /**
  * struct memview_info - argument of MEMVIEW_GET_INFO, written by the kernel
