@@ -3,7 +3,6 @@
  * A small VMM against an unmodified qemu-storage-daemon: what a vhost-user
  * back-end can touch today, and what through a memory view.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
