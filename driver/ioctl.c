@@ -84,9 +84,13 @@ static void memview_op_end(struct memview *view)
 	mutex_unlock(&view->ops_lock);
 }
 
-static void memview_commit_begin(struct memview *view)
+static void memview_commit_begin(struct memview *view, pgoff_t first,
+				 pgoff_t last)
 {
 	lockdep_assert_held(&view->ops_lock);
+
+	if (MEMVIEW_BROKEN_zap_first)
+		memview_zap(view, first, last);
 
 	down_write(&view->lock);
 	view->gen++;
@@ -106,7 +110,8 @@ static void memview_commit_zap(struct memview *view, pgoff_t first,
 	view->pending_last = last;
 	up_write(&view->lock);
 
-	memview_zap(view, first, last);
+	if (!MEMVIEW_BROKEN_zap_first)
+		memview_zap(view, first, last);
 	WRITE_ONCE(view->pending_first, ULONG_MAX);
 }
 
@@ -171,7 +176,7 @@ static long memview_set_size(struct memview *view, void *arg)
 	if (err)
 		return err;
 
-	memview_commit_begin(view);
+	memview_commit_begin(view, pages, ULONG_MAX >> PAGE_SHIFT);
 	i_size_write(view->inode, info->size);
 	/* A span without end cuts no range in two: no spare. */
 	removed = memview_table_carve(view, pages, ULONG_MAX, &spare, &idle);
@@ -280,7 +285,7 @@ static int memview_map_locked(struct memview *view, struct file *file,
 	};
 	trace_memview_map(view, range);
 
-	memview_commit_begin(view);
+	memview_commit_begin(view, mem->first, mem->last);
 	if (flags & MEMVIEW_MAP_REPLACE)
 		removed = memview_table_carve(view, mem->first, mem->last,
 					      &spare, &idle);
@@ -362,7 +367,7 @@ static long memview_unmap_fd(struct memview *view, void *arg)
 	}
 	err = 0;
 
-	memview_commit_begin(view);
+	memview_commit_begin(view, span.first, span.last);
 	removed = memview_table_carve(view, span.first, span.last, &spare,
 				      &idle);
 	if (removed)
@@ -439,7 +444,7 @@ static int memview_protect_locked(struct memview *view,
 		return -ENOMEM;
 	}
 
-	memview_commit_begin(view);
+	memview_commit_begin(view, span->first, span->last);
 	memview_table_split(view, span->first, &spare[0]);
 	memview_table_split(view, span->last + 1, &spare[1]);
 	for (range = memview_table_first(view, span->first);

@@ -255,6 +255,21 @@ memview_segment_len(const struct memview_segment *segment)
 	return (segment->last - segment->first + 1) << PAGE_SHIFT;
 }
 
+/*
+ * Builds with one rule broken on purpose (make modules BROKEN=...), by which
+ * the stress test proves that it can fail. Constants: the code of a normal
+ * build has nothing of this.
+ *
+ *   zap_first		zaps before it changes the table (R1)
+ *   no_revalidate	inserts what it found, whatever has happened since (R2)
+ */
+#ifndef MEMVIEW_BROKEN_zap_first
+#define MEMVIEW_BROKEN_zap_first 0
+#endif
+#ifndef MEMVIEW_BROKEN_no_revalidate
+#define MEMVIEW_BROKEN_no_revalidate 0
+#endif
+
 /* main.c: module parameters */
 extern unsigned int memview_fault_around;
 extern unsigned long memview_max_ranges;
