@@ -81,14 +81,11 @@ static int open_device(const char *path)
 static int check_device(int fd)
 {
 	struct memview_info info = { 0 };
-	int saved_errno = errno;
 	struct stat st;
 	int ret;
 
-	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode)) {
-		errno = saved_errno;
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
 		return -ENOTTY;
-	}
 	ret = control_ioctl(fd, MEMVIEW_GET_INFO, &info);
 	if (ret == -EACCES || ret == -EPERM)
 		return ret;

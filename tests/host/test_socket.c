@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -131,6 +132,23 @@ static void pause_ms(long ms)
 
 	while (nanosleep(&left, &left) && errno == EINTR)
 		;
+}
+
+/*
+ * A child that has only its own end of the pair, so that it sees the end of file
+ * when the parent closes the other, and that dies with the parent: a broken
+ * library leaves no process behind.
+ */
+static pid_t fork_child(int others_end)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(others_end);
+	}
+	return pid;
 }
 
 static void wait_for_child(pid_t pid)
@@ -273,8 +291,7 @@ static void a_file_written_by_another_process_is_read_here(void **state)
 
 	(void)state;
 	make_pair(SOCK_STREAM, sock);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child(sock[1]);
 	if (!pid)
 		_exit(memview_send_fd(sock[0], make_file("theirs"), "m", 1) != 1);
 	wait_for_child(pid);
@@ -732,8 +749,7 @@ static void recv_goes_on_waiting_after_signals(void **state)
 
 	(void)state;
 	make_pair(SOCK_STREAM, sock);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child(sock[1]);
 	if (!pid) {
 		pause_ms(40);
 		_exit(memview_send_fd(sock[0], file, "a", 1) != 1);
@@ -755,7 +771,7 @@ static void send_goes_on_waiting_after_signals(void **state)
 {
 	static const int on = 1;
 	int sock[2], file = make_file("x"), fd, ret;
-	char buf[64];
+	char buf[64] = "";
 	size_t received;
 	pid_t pid;
 
@@ -765,8 +781,7 @@ static void send_goes_on_waiting_after_signals(void **state)
 	assert_int_equal(setsockopt(sock[0], SOL_SOCKET, SO_SNDBUF, &on, sizeof(on)), 0);
 	while (send(sock[0], buf, 1, MSG_DONTWAIT) == 1)
 		;
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child(sock[0]);
 	if (!pid) {
 		pause_ms(40);
 		do {
@@ -774,15 +789,16 @@ static void send_goes_on_waiting_after_signals(void **state)
 		} while (fd == -ENOMSG);
 		_exit(fd < 0 || !same_file(fd, file) || buf[received - 1] != '!');
 	}
+	close(sock[1]);
 	start_signals();
 	errno = UNTOUCHED;
 	ret = memview_send_fd(sock[0], file, "!", 1);
 	assert_int_equal(errno, UNTOUCHED);
 	stop_signals();
 	assert_int_equal(ret, 1);
+	close(sock[0]);
 	wait_for_child(pid);
 	close(file);
-	close_pair(sock);
 }
 
 /* Receives len bytes slowly; returns how many descriptors came, all with byte 0. */
@@ -817,18 +833,21 @@ static void a_long_send_cut_by_signals_arrives_whole_with_one_fd(void **state)
 	assert_non_null(data);
 	fill(data, len);
 	make_pair(SOCK_STREAM, sock);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
+	pid = fork_child(sock[0]);
+	if (!pid) {
+		/* Signals first cut the send short, then find it waiting. */
+		pause_ms(40);
 		_exit(receive_slowly(sock[1], data, len) != 1);
+	}
+	close(sock[1]);
 	start_signals();
 	ret = memview_send_fd(sock[0], file, data, len);
 	stop_signals();
 	assert_int_equal(ret, len);
+	close(sock[0]);
 	wait_for_child(pid);
 	free(data);
 	close(file);
-	close_pair(sock);
 }
 
 static void a_nonblocking_send_that_fills_the_socket_tells_how_far_it_came(void **state)
@@ -872,8 +891,7 @@ static void a_peer_that_hangs_up_in_the_middle_of_a_send_ends_it(void **state)
 	(void)state;
 	assert_non_null(data);
 	make_pair(SOCK_STREAM, sock);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child(sock[0]);
 	if (!pid)
 		_exit(recv(sock[1], &byte, 1, 0) != 1);
 	close(sock[1]);

@@ -29,6 +29,7 @@
 
 static struct {
 	bool fake;		/* wrappers record and script; else they pass through */
+	const char *stand_in;	/* what open really opens */
 	int open_errno;		/* open fails with it */
 	int open_calls;
 	int open_flags;
@@ -64,8 +65,7 @@ static int fake_open(const char *path, int flags)
 		errno = dev.open_errno;
 		return -1;
 	}
-	/* A character device, opened with the library's own flags. */
-	return __real_open("/dev/null", flags);
+	return __real_open(dev.stand_in, flags);
 }
 
 int __wrap_open(const char *path, int flags, ...)
@@ -155,6 +155,7 @@ static void reset_device(void)
 	struct memview_info info = { .page_size = 4096 };
 
 	memset(&dev, 0, sizeof(dev));
+	dev.stand_in = "/dev/null";	/* a character device */
 	dev.closed_fd = -1;
 	set_out(&info, sizeof(info));
 	dev.fake = true;
@@ -308,6 +309,26 @@ static void open_of_a_regular_file_is_enotty(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(open_real(path), -ENOTTY);
+	unlink(path);
+	close(fd);
+}
+
+/* A FUSE file system can let its files answer whatever it likes. */
+static void open_of_a_regular_file_that_answers_is_enotty_and_it_is_not_asked(void **state)
+{
+	char path[] = "/tmp/test_view.XXXXXX";
+	struct memview *view = NULL;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	reset_device();
+	dev.stand_in = path;
+	assert_int_equal(memview_open(&view), -ENOTTY);
+	assert_int_equal(errno, UNTOUCHED);
+	assert_int_equal(dev.ioctl_calls, 0);
+	assert_null(view);
+	dev.fake = false;
 	unlink(path);
 	close(fd);
 }
@@ -882,6 +903,7 @@ int main(void)
 		CASE(open_of_dev_null_is_enotty),
 		CASE(open_of_dev_zero_is_enotty),
 		CASE(open_of_a_regular_file_is_enotty),
+		CASE(open_of_a_regular_file_that_answers_is_enotty_and_it_is_not_asked),
 		CASE(open_of_a_fifo_is_enotty_and_does_not_block),
 		CASE(open_of_a_directory_is_eisdir),
 		CASE(open_of_a_missing_node_is_enoent),
