@@ -13,6 +13,7 @@
  * fault comes again.
  */
 
+#include <linux/highmem.h>
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
@@ -50,11 +51,17 @@
  * @seq: of the notifier, when the snapshot was taken
  * @prots: page protection of entries without and with W
  * @pfns: the snapshot, as hmm_range_fault() has it
+ * @commit: what to do under memview.lock with a snapshot that still stands
+ * @buf: for memview_access_commit()
+ * @len: bytes of @buf, none beyond the page
  */
 struct memview_fault {
 	struct vm_fault *vmf;
 	struct memview *view;
 	bool write;
+	vm_fault_t (*commit)(struct memview_fault *fault);
+	void *buf;
+	unsigned int len;
 
 	struct memview_segment *segment;
 	u64 gen;
@@ -158,7 +165,7 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 	if ((vm_flags & VM_EXEC) && (fault->flags & MEMVIEW_MAP_EXEC))
 		fault->vm_rights |= VM_EXEC;
 	fault->need_write = fault->write ||
-			    ((fault->vm_rights & VM_WRITE) &&
+			    (!fault->buf && (fault->vm_rights & VM_WRITE) &&
 			     !(fault->flags & MEMVIEW_MAP_LAZY_WRITE));
 	return 0;
 }
@@ -404,13 +411,12 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	       range->flags == fault->flags;
 }
 
-static vm_fault_t memview_fault_commit(struct memview_fault *fault)
+/* What insertion needs and can sleep for. */
+static vm_fault_t memview_fault_prepare(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
 	struct vm_area_struct *vma = vmf->vma;
 	vm_flags_t vm_flags = vma->vm_flags & ~(VM_READ | VM_WRITE | VM_EXEC);
-	struct memview *view = fault->view;
-	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
 	vm_flags_t rights = fault->vm_rights;
 
 	/* From the VMA's flags: they have the pkey and encryption bits. */
@@ -421,10 +427,17 @@ static vm_fault_t memview_fault_commit(struct memview_fault *fault)
 	if (pmd_none(*vmf->pmd) &&
 	    apply_to_page_range(vma->vm_mm, fault->addr, PAGE_SIZE, NULL, NULL))
 		return VM_FAULT_OOM;
+	return 0;
+}
+
+static vm_fault_t memview_fault_commit(struct memview_fault *fault)
+{
+	struct memview *view = fault->view;
+	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
 
 	down_read(&view->lock);
 	if (memview_fault_valid(fault))
-		ret = memview_fault_insert(fault);
+		ret = fault->commit(fault);
 	up_read(&view->lock);
 	return ret;
 }
@@ -532,9 +545,11 @@ static vm_fault_t memview_fault_try(struct memview_fault *fault,
 		mmap_read_unlock(mm);
 	if (ret & VM_FAULT_RETRY)
 		return memview_fault_wait(fault, mm);
-	if (ret)
-		return ret;
-	return memview_fault_commit(fault);
+	if (!ret && !fault->buf)
+		ret = memview_fault_prepare(fault);
+	if (!ret)
+		ret = memview_fault_commit(fault);
+	return ret;
 }
 
 static vm_fault_t memview_fault_once(struct memview_fault *fault)
@@ -558,12 +573,39 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 	return ret;
 }
 
+static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
+{
+	struct memview_fault *fault;
+
+	fault = kmem_cache_alloc(memview_fault_cache, GFP_KERNEL);
+	if (!fault)
+		return NULL;
+	fault->vmf = vmf;
+	fault->view = vmf->vma->vm_private_data;
+	fault->write = vmf->flags & FAULT_FLAG_WRITE;
+	fault->commit = memview_fault_insert;
+	fault->buf = NULL;
+	fault->nr = 0;
+	return fault;
+}
+
+static vm_fault_t memview_fault_tries(struct memview_fault *fault)
+{
+	vm_fault_t ret;
+	int tries = 0;
+
+	do {
+		ret = memview_fault_once(fault);
+	} while (ret == MEMVIEW_FAULT_AGAIN && ++tries < MEMVIEW_FAULT_TRIES &&
+		 !fatal_signal_pending(current));
+	return ret == MEMVIEW_FAULT_AGAIN ? VM_FAULT_NOPAGE : ret;
+}
+
 static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 {
 	struct memview *view = vmf->vma->vm_private_data;
 	struct memview_fault *fault;
 	vm_fault_t ret;
-	int tries = 0;
 
 	/*
 	 * Without .map_pages the core comes with the mmap_lock, which is what
@@ -576,20 +618,10 @@ static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 	if (ret)
 		return ret;
 
-	fault = kmem_cache_alloc(memview_fault_cache, GFP_KERNEL);
+	fault = memview_fault_alloc(vmf);
 	if (!fault)
 		return VM_FAULT_OOM;
-	fault->vmf = vmf;
-	fault->view = view;
-	fault->write = vmf->flags & FAULT_FLAG_WRITE;
-	fault->nr = 0;
-
-	do {
-		ret = memview_fault_once(fault);
-	} while (ret == MEMVIEW_FAULT_AGAIN && ++tries < MEMVIEW_FAULT_TRIES &&
-		 !fatal_signal_pending(current));
-	if (ret == MEMVIEW_FAULT_AGAIN)
-		ret = VM_FAULT_NOPAGE;
+	ret = memview_fault_tries(fault);
 
 	/* After VM_FAULT_RETRY neither the VMA nor the view is ours to touch. */
 	if (!(ret & VM_FAULT_RETRY))
@@ -615,16 +647,69 @@ static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
 }
 
 /*
- * mprotect(2) that adds PROT_EXEC makes present entries executable without
- * asking; without entries it has to. Under the mmap_lock for writing, so that
- * no fault comes in between (R6).
+ * mprotect(2) with PROT_EXEC makes all present entries executable without
+ * asking, those included that the range made NX in a mapping that was
+ * executable before; without entries it has to ask. Under the mmap_lock for
+ * writing, so that no fault comes in between (R6).
  */
 static int memview_mprotect(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, unsigned long newflags)
 {
-	if ((newflags & VM_EXEC) && !(vma->vm_flags & VM_EXEC))
+	if (newflags & VM_EXEC)
 		zap_vma_ptes(vma, start, end - start);
 	return 0;
+}
+
+static vm_fault_t memview_access_commit(struct memview_fault *fault)
+{
+	unsigned long pfn = fault->pfns[fault->index] & ~HMM_PFN_FLAGS;
+	char *page = kmap_local_page(pfn_to_page(pfn));
+	char *at = page + offset_in_page(fault->vmf->real_address);
+
+	if (fault->write) {
+		memview_fault_dirty(pfn);
+		memcpy(at, fault->buf, fault->len);
+	} else {
+		memcpy(fault->buf, at, fault->len);
+	}
+	kunmap_local(page);
+	return 0;
+}
+
+/*
+ * For debuggers, ptrace(2) and /proc/PID/mem: get_user_pages() refuses these
+ * mappings. The rights are those of the process looked at, where others may
+ * force their way (R6); and nothing here waits for the source.
+ */
+static int memview_access(struct vm_area_struct *vma, unsigned long addr,
+			  void *buf, int len, int write)
+{
+	struct vm_fault vmf = {
+		.vma = vma,
+		.pgoff = memview_vma_page(vma, addr),
+		.address = addr & PAGE_MASK,
+		.real_address = addr,
+		.flags = write ? FAULT_FLAG_WRITE : 0,
+	};
+	struct memview_fault *fault;
+	vm_fault_t ret;
+	int tries = 0;
+
+	if (!(vma->vm_flags & (write ? VM_WRITE : VM_READ)))
+		return -EFAULT;
+	fault = memview_fault_alloc(&vmf);
+	if (!fault)
+		return -ENOMEM;
+	len = min_t(int, len, PAGE_SIZE - offset_in_page(addr));
+	fault->commit = memview_access_commit;
+	fault->buf = buf;
+	fault->len = len;
+	do {
+		cond_resched();
+		ret = memview_fault_tries(fault);
+	} while (ret == VM_FAULT_NOPAGE && ++tries < MEMVIEW_FAULT_TRIES);
+	kmem_cache_free(memview_fault_cache, fault);
+	return ret ? -EFAULT : len;
 }
 
 /*
@@ -643,4 +728,5 @@ const struct vm_operations_struct memview_vm_ops = {
 	.fault		= memview_fault,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
 	.mprotect	= memview_mprotect,
+	.access		= memview_access,
 };

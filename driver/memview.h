@@ -243,6 +243,13 @@ struct memview_segment {
 	struct list_head attaches;
 };
 
+/* linear_page_index() counts in huge pages for hugetlb, before 6.8. */
+static inline pgoff_t memview_vma_page(const struct vm_area_struct *vma,
+				       unsigned long addr)
+{
+	return vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT);
+}
+
 static inline unsigned long
 memview_segment_addr(const struct memview_segment *segment, pgoff_t file_page)
 {

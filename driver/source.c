@@ -86,7 +86,7 @@ static bool memview_segment_maps(struct memview_segment *segment,
 	       vma->vm_file == segment->vm_file &&
 	       (vma->vm_flags & VM_MAYSHARE) &&
 	       !(vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) &&
-	       linear_page_index(vma, addr) == page;
+	       memview_vma_page(vma, addr) == page;
 }
 
 /* Is the whole mapping still what we made, if in pieces? */
@@ -371,6 +371,9 @@ static int memview_segment_mmap(struct memview_segment *segment)
 		addr = vm_mmap(segment->file, hint, len, prot,
 			       MAP_SHARED | MAP_NORESERVE,
 			       segment->first << PAGE_SHIFT);
+		/* Our arguments are right: a file that cannot be mapped so. */
+		if (addr == (unsigned long)-EINVAL)
+			return -ENODEV;
 		if (IS_ERR_VALUE(addr))
 			return (int)addr;
 		segment->start = addr;

@@ -31,7 +31,8 @@
  * Errnos common to all: EFAULT (the argument is not readable or writable
  * memory), EINVAL (structure smaller than its first version, nonzero padding,
  * unknown flag), E2BIG (structure larger than the kernel's and not zero
- * beyond), ENOTTY (unknown ioctl number).
+ * beyond; one that the kernel only writes is zeroed there), ENOTTY (unknown
+ * ioctl number).
  */
 #ifndef _UAPI_LINUX_MEMORY_VIEW_H
 #define _UAPI_LINUX_MEMORY_VIEW_H
