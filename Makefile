@@ -50,13 +50,13 @@ guest-module:
 
 #: lib        build libmemview, static and shared, into build/lib/
 lib:
-	$(MAKE) -C libmemview BUILD=$(top)/build
+	$(MAKE) -s -C libmemview BUILD=$(top)/build
 
 #: demo       in a guest: an unmodified qemu-storage-daemon works on lent memory
 #:            and loses it again (DEMO_ARGS='...' goes to the demo; see its --help)
 demo: deps
 	@$(MAKE) --no-print-directory guest-module lib
-	$(MAKE) -C demo-vhost-user BUILD=$(top)/build
+	$(MAKE) -s -C demo-vhost-user BUILD=$(top)/build
 	tests/vm/run --kernel $(guest) -- build/demo/memview-vhost-demo $(DEMO_ARGS)
 
 #: check      run all tests, on the host and in the guest; TESTS='test_r*' selects
@@ -70,8 +70,8 @@ check: deps
 
 #: tests      build the test programs only
 tests: lib
-	$(MAKE) -C tests/host BUILD=$(top)/build
-	$(MAKE) -C tests/guest BUILD=$(top)/build
+	$(MAKE) -s -C tests/host BUILD=$(top)/build
+	$(MAKE) -s -C tests/guest BUILD=$(top)/build
 
 #: lint       compiler warnings (W=1), sparse, checkpatch and kernel-doc on the driver
 lint: deps
