@@ -304,6 +304,7 @@ static void forget(struct peer *p)
 {
 	if (p->sock >= 0)
 		close(p->sock);
+	p->sock = -1;
 	p->used = false;
 }
 
@@ -314,29 +315,26 @@ int peer_reap(struct peer *p)
 	int status = -1;
 
 	/* The socket hangs up when the last process that has it is gone. */
-	if (poll(&pfd, 1, HANG_MS) == 1 && p->direct)
-		waitpid(p->pid, &status, 0);
-	else
+	if (poll(&pfd, 1, HANG_MS) != 1 || !p->direct) {
 		peer_kill(p);
+		return -1;
+	}
+	waitpid(p->pid, &status, 0);
 	forget(p);
 	return status;
 }
 
+/* The peer is dead on return, and @p not to be used any more. */
 void peer_kill(struct peer *p)
 {
-	char c;
+	struct pollfd pfd = { .fd = p->sock };
 
 	kill(p->pid, SIGKILL);
-	if (p->direct) {
+	if (p->direct)
 		waitpid(p->pid, NULL, 0);
-		p->direct = false;
-	} else {
-		struct pollfd pfd = { .fd = p->sock };
-
+	else
 		poll(&pfd, 1, HANG_MS);
-		while (recv(p->sock, &c, 1, MSG_DONTWAIT) > 0)
-			;
-	}
+	forget(p);
 }
 
 /* Ends every process of the test that runs. */
