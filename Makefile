@@ -7,6 +7,8 @@
 KERNEL	?=
 # The test programs that `make check` runs: a pattern for their names.
 TESTS	?= *
+# Not for the makefiles below, where the name may mean something else.
+MAKEOVERRIDES := $(filter-out TESTS=%,$(MAKEOVERRIDES))
 
 top	:= $(CURDIR)
 guest	:= $(or $(KERNEL),6.1)
