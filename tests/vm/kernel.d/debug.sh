@@ -24,8 +24,8 @@ make_source()
 	tar=$dir.package/usr/src/linux-source-6.1.tar.xz
 	xz -dc "$tar" | tar -x -C "$dir" --strip-components=1 --anchored --wildcards \
 		--exclude='linux-source-6.1/Documentation/*/*' \
-		--exclude='linux-source-6.1/arch/[!x]*/*' \
-		--exclude='linux-source-6.1/arch/xtensa/*' \
+		--exclude='linux-source-6.1/arch/[!x]*/*.[chS]' \
+		--exclude='linux-source-6.1/arch/[!x]*/boot/dts/*' \
 		--exclude='linux-source-6.1/tools/testing/*' \
 		--exclude='linux-source-6.1/tools/perf/*' \
 		"${exclude[@]}"
