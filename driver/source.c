@@ -572,6 +572,34 @@ static void memview_segment_destroy_list(struct list_head *list)
 		memview_segment_destroy(segment);
 }
 
+static void memview_mirror_queue_gc(struct memview_mirror *mirror)
+{
+	memview_mirror_get(mirror);
+	if (!queue_delayed_work(memview_wq, &mirror->gc, MEMVIEW_GC_DELAY))
+		memview_mirror_put(mirror);
+}
+
+/* Ends what memview_attach_put() could not, in an invalidation. */
+static void memview_attach_reap(struct work_struct *work)
+{
+	struct llist_node *list = llist_del_all(&memview_dead_attaches);
+	struct memview_attach *attach, *next;
+
+	llist_for_each_entry_safe(attach, next, list, reap_node) {
+		struct memview_segment *segment = attach->segment;
+
+		spin_lock(&segment->lock);
+		list_del(&attach->segment_node);
+		spin_unlock(&segment->lock);
+		memview_put(attach->view);
+		kfree(attach);
+		memview_mirror_queue_gc(segment->mirror);
+		memview_segment_put(segment);
+	}
+}
+
+static DECLARE_WORK(memview_attach_reap_work, memview_attach_reap);
+
 static struct memview_segment *
 memview_segment_get(struct memview_mirror *mirror, struct file *file,
 		    pgoff_t first, pgoff_t last, bool writable)
@@ -585,6 +613,8 @@ memview_segment_get(struct memview_mirror *mirror, struct file *file,
 		return segment;
 
 	if (mirror->nr_segments >= READ_ONCE(memview_max_sources)) {
+		/* What the last operation left idle may not be in the list. */
+		flush_work(&memview_attach_reap_work);
 		memview_mirror_collect(mirror, &idle);
 		memview_segment_destroy_list(&idle);
 		if (mirror->nr_segments >= READ_ONCE(memview_max_sources))
@@ -604,13 +634,6 @@ memview_segment_get(struct memview_mirror *mirror, struct file *file,
 	list_add(&segment->node, &mirror->segments);
 	mirror->nr_segments++;
 	return segment;
-}
-
-static void memview_mirror_queue_gc(struct memview_mirror *mirror)
-{
-	memview_mirror_get(mirror);
-	if (!queue_delayed_work(memview_wq, &mirror->gc, MEMVIEW_GC_DELAY))
-		memview_mirror_put(mirror);
 }
 
 /**
@@ -683,27 +706,6 @@ err_unlock:
 	mutex_unlock(&mirror->lock);
 	return ERR_PTR(err);
 }
-
-/* Ends what memview_attach_put() could not, in an invalidation. */
-static void memview_attach_reap(struct work_struct *work)
-{
-	struct llist_node *list = llist_del_all(&memview_dead_attaches);
-	struct memview_attach *attach, *next;
-
-	llist_for_each_entry_safe(attach, next, list, reap_node) {
-		struct memview_segment *segment = attach->segment;
-
-		spin_lock(&segment->lock);
-		list_del(&attach->segment_node);
-		spin_unlock(&segment->lock);
-		memview_put(attach->view);
-		kfree(attach);
-		memview_mirror_queue_gc(segment->mirror);
-		memview_segment_put(segment);
-	}
-}
-
-static DECLARE_WORK(memview_attach_reap_work, memview_attach_reap);
 
 static void memview_attach_release(struct kref *ref)
 {
