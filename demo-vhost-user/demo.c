@@ -188,6 +188,8 @@ static int __attribute__((format(printf, 1, 2))) cannot(const char *fmt, ...)
 	vfprintf(stderr, fmt, args);
 	va_end(args);
 	fputc('\n', stderr);
+	if (report.tap)
+		puts("Bail out!");
 	return -1;
 }
 
@@ -198,7 +200,7 @@ static int need_device(void)
 
 	if (ret)
 		return cannot("cannot open %s: %s%s", MEMVIEW_DEVICE, strerror(-ret),
-			      ret == -ENOENT ? " (is the module loaded? --plain does without)" : "");
+			      ret == -ENOENT ? " (module not loaded? --plain does without)" : "");
 	memview_close(view);
 	return 0;
 }

@@ -6,14 +6,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PROGRESS_EVERY_NS	(3 * 1000000000ULL)
+#define PROGRESS_EVERY_NS	(5 * 1000000000ULL)
 #define PROGRESS_REDRAW_NS	(100 * 1000000ULL)
 
 struct report report;
 
 /* A progress line is on the terminal and has to be wiped first. */
 static bool progress_shown;
+static const char *progress_what;
 static uint64_t progress_last;
+/* Tests told so far (TAP numbers them without gaps). */
+static unsigned int tests;
 
 uint64_t now_ns(void)
 {
@@ -102,7 +105,13 @@ void progress(const char *what, uint64_t done, uint64_t total, const char *unit)
 	if (done >= total) {
 		wipe_progress();
 		fflush(stdout);
+		progress_what = NULL;
 		return;
+	}
+	/* What is done soon needs no progress line. */
+	if (progress_what != what) {
+		progress_what = what;
+		progress_last = now;
 	}
 	if (now - progress_last < (terminal ? PROGRESS_REDRAW_NS : PROGRESS_EVERY_NS))
 		return;
@@ -122,7 +131,6 @@ void report_act_begin(unsigned int number, const char *title)
 {
 	report.held = 0;
 	report.failed = 0;
-	progress_last = now_ns();
 	if (report.quiet)
 		return;
 	if (!report.tap)
@@ -138,7 +146,7 @@ bool report_act_end(unsigned int number, const char *title)
 
 	wipe_progress();
 	if (report.tap)
-		printf("%s %u - %s\n", held ? "ok" : "not ok", number, title);
+		printf("%s %u - act %u: %s\n", held ? "ok" : "not ok", ++tests, number, title);
 	else if (!report.quiet)
 		printf("Act %u %s\n", number, held ? "held." : "DID NOT HOLD.");
 	else if (!held)

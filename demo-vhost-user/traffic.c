@@ -16,6 +16,9 @@ _Static_assert(BLK_MAX_SEGMENTS == 30, "TRAFFIC_SEGMENTS says so");
 
 #define POISON	0xa5
 
+/* So long without any completion, then traffic_drain() sends another request. */
+#define QUIET_MS	2000
+
 /* Cuts a slot's buffer; the data's end lies first in memory. */
 static void make_segments(unsigned int slot, unsigned int count, struct blk_segment *segments)
 {
@@ -67,14 +70,17 @@ static bool read_right(struct traffic *traffic, unsigned int slot)
 }
 
 /* Takes one finished request and counts how it ended. */
-static int reap(struct traffic *traffic, bool check_reads, unsigned int *slot)
+static int reap(struct traffic *traffic, bool check_reads, unsigned int *slot, int timeout_ms)
 {
 	uint8_t status;
-	int ret = blk_reap(&traffic->vmm->blk, slot, &status, VMM_TIMEOUT_MS);
+	int ret = blk_reap(&traffic->vmm->blk, slot, &status, timeout_ms);
 
 	if (ret)
 		return ret;
-	if (status == VIRTIO_BLK_S_OK) {
+	if (traffic->slots[*slot].type == VIRTIO_BLK_T_FLUSH) {
+		/* Not part of the traffic, but has to work. */
+		traffic->odd += status != VIRTIO_BLK_S_OK;
+	} else if (status == VIRTIO_BLK_S_OK) {
 		traffic->ok++;
 		if (check_reads && traffic->slots[*slot].type == VIRTIO_BLK_T_IN)
 			traffic->wrong += !read_right(traffic, *slot);
@@ -93,7 +99,7 @@ static int reap(struct traffic *traffic, bool check_reads, unsigned int *slot)
 static int reap_good(struct traffic *traffic, unsigned int *slot)
 {
 	unsigned int ok = traffic->ok;
-	int ret = reap(traffic, true, slot);
+	int ret = reap(traffic, true, slot, VMM_TIMEOUT_MS);
 
 	if (ret) {
 		trouble("a request did not come back: %s",
@@ -162,12 +168,39 @@ int traffic_keep_busy(struct traffic *traffic, unsigned int completions)
 	return ret ? ret : blk_kick(blk);
 }
 
+/* Sends a flush request if nothing but reads is in flight. */
+static int nudge(struct traffic *traffic)
+{
+	struct blk *blk = &traffic->vmm->blk;
+	unsigned int slot, free_slot = BLK_DEPTH;
+	int ret;
+
+	for (slot = 0; slot < BLK_DEPTH; slot++) {
+		if (!blk->busy[slot])
+			free_slot = slot;
+		else if (traffic->slots[slot].type != VIRTIO_BLK_T_IN)
+			return 0;
+	}
+	if (free_slot == BLK_DEPTH)
+		return 0;
+	traffic->late += blk->in_flight;
+	traffic->slots[free_slot] = (struct traffic_slot) { .type = VIRTIO_BLK_T_FLUSH };
+	ret = blk_submit(blk, free_slot, VIRTIO_BLK_T_FLUSH, 0, NULL, 0);
+	return ret ? ret : blk_kick(blk);
+}
+
 int traffic_drain(struct traffic *traffic, bool check_reads)
 {
+	bool nudged = false;
 	unsigned int slot;
 	int ret = 0;
 
-	while (traffic->vmm->blk.in_flight && !ret)
-		ret = reap(traffic, check_reads, &slot);
+	while (traffic->vmm->blk.in_flight && !ret) {
+		ret = reap(traffic, check_reads, &slot, nudged ? VMM_TIMEOUT_MS : QUIET_MS);
+		if (ret == -ETIMEDOUT && !nudged) {
+			ret = nudge(traffic);
+			nudged = true;
+		}
+	}
 	return ret;
 }

@@ -34,6 +34,7 @@ struct traffic_slot {
  * @failed_multi: of several segments, likewise
  * @odd: ended in any other way
  * @wrong: read something else than the pattern
+ * @late: reads that ended only after traffic_drain() had sent another request
  * @slots: what is in flight
  */
 struct traffic {
@@ -44,6 +45,7 @@ struct traffic {
 	unsigned int failed_multi;
 	unsigned int odd;
 	unsigned int wrong;
+	unsigned int late;
 	struct traffic_slot slots[BLK_DEPTH];
 };
 
@@ -68,6 +70,14 @@ int traffic_keep_busy(struct traffic *traffic, unsigned int completions);
  * traffic_drain() - wait for what is in flight
  * @traffic: counts how each ended
  * @check_reads: compare what was read
+ *
+ * A read that loses its buffer half way is a short read to QEMU, which queues
+ * the rest of it once more. QEMU 7.2 can then sleep with that in its own queue
+ * until the next request comes (mended in 10.0.7 by "block/io_uring: avoid
+ * potentially getting stuck after resubmit at the end of ioq_submit()"). A guest
+ * that does more than one thing does not notice; one that waits, like this, has
+ * to send something: where all is quiet and only reads are left, a flush request
+ * follows, once. The reads are counted in @late.
  *
  * Return: 0 when all have ended, or the errnos of blk_reap().
  */
