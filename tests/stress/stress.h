@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Revocation under stress: a controller lends pages, takes them back and only
+ * then puts something into them that no peer may ever see.
+ *
+ * How an escape is recognised. There are no clocks and no epochs in it: what
+ * is in a page says by itself who may have it. The controller fills a page with
+ * SECRET words only after the call that took the page from everybody has
+ * returned, and cleans it before it lends it again. So a peer that has read a
+ * SECRET word has used a right after its revocation, whatever the order of the
+ * two processes was; and a page whose words have changed meanwhile was written
+ * to by somebody who had no right to. There is no other way to see either, so
+ * there are no false alarms.
+ *
+ * Every 8-byte word of every page is also a function of its own,
+ *
+ *	b8 imm32	mov $imm32, %eax
+ *	c3		ret
+ *	tag16
+ *
+ * so a call into a page returns what the page was filled with when it ran.
+ *
+ *	main.c		options, lives of controllers, watchdog, report
+ *	controller.c	changes tables and files, and looks for changed pages
+ *	peer.c		reads, writes and calls, and looks for forbidden words
+ *
+ * One run is a sequence of *lives*: a controller with its views, and peers that
+ * map them. Each life ends in another way (SIGKILL, exit, execve, revoke, close),
+ * and then nothing may work any more.
+ *
+ * Decisions are taken by generators that are seeded by --seed, the life, and
+ * the number of the thread: a seed gives each thread the same decisions again,
+ * if not the same races.
+ */
+#ifndef STRESS_H
+#define STRESS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdnoreturn.h>
+#include <sys/types.h>
+
+#include <memview.h>
+
+#define PAGE		4096UL
+#define PAGE_WORDS	(PAGE / sizeof(uint64_t))
+
+/* All views of a controller. The last is handed out without WRITE. */
+#define VIEWS		3
+#define VIEW_NO_WRITE	(VIEWS - 1)
+#define FILES		2
+/* Threads of a controller, each with its own part of views and files. */
+#define LANES		2
+#define MAX_PAGES	1024	/* of a view, and of a file */
+#define MAX_PEERS	16
+#define MAX_THREADS	16
+
+/*
+ * What a page can be filled with. The first word belongs to the controller:
+ * peers write the others, so calls go to the first.
+ */
+enum tag {
+	TAG_OPEN	= 0x0be2,	/* lent, or about to be */
+	TAG_PEER	= 0x9ee2,	/* written by a peer */
+	TAG_FROZEN	= 0xf20e,	/* may be read and called, not written */
+	TAG_DATA	= 0xda7a,	/* may be read, not called */
+	TAG_SECRET	= 0x5ec2,	/* lent to nobody */
+	TAG_FOREIGN	= 0xf02e,	/* no page of the file, or not any more */
+};
+
+static inline uint32_t imm_of(enum tag tag, uint16_t number)
+{
+	return (uint32_t)tag << 16 | number;
+}
+
+static inline uint64_t word_of(enum tag tag, uint16_t number)
+{
+	return (uint64_t)tag << 48 | 0xc3ULL << 40 |
+	       (uint64_t)imm_of(tag, number) << 8 | 0xb8;
+}
+
+/* Things that happened. X(name, must happen, text) */
+#define COUNTS(X) \
+	X(MAP, 1, "map") \
+	X(UNMAP, 1, "unmap") \
+	X(REPLACE, 1, "replace") \
+	X(NARROW, 1, "narrow to read-only") \
+	X(NOEXEC, 1, "take exec") \
+	X(SHRINK, 1, "shrink") \
+	X(PUNCH, 1, "punch") \
+	X(TRUNCATE, 1, "truncate") \
+	X(REUSED, 1, "freed page reused") \
+	X(PAGED_OUT, 0, "page swapped out") \
+	X(COMPACT, 0, "compaction") \
+	X(KILLED, 1, "controller killed") \
+	X(EXITED, 1, "controller exited") \
+	X(EXECED, 1, "controller execed") \
+	X(REVOKED, 1, "views revoked") \
+	X(CLOSED, 1, "views closed") \
+	X(PEER_KILLED, 1, "peer killed") \
+	X(READ, 1, "read") \
+	X(READ_BUS, 1, "read, SIGBUS") \
+	X(WRITE, 1, "write") \
+	X(WRITE_BUS, 1, "write, SIGBUS") \
+	X(WRITE_SEGV, 1, "write, SIGSEGV") \
+	X(CALL, 1, "call") \
+	X(CALL_BUS, 1, "call, SIGBUS") \
+	X(CALL_SEGV, 1, "call, SIGSEGV") \
+	X(COPY_FROM, 1, "syscall reads") \
+	X(COPY_FROM_EFAULT, 1, "syscall reads, EFAULT") \
+	X(COPY_TO, 1, "syscall writes") \
+	X(COPY_TO_EFAULT, 1, "syscall writes, EFAULT") \
+	X(PTRACE, 1, "/proc/PID/mem") \
+	X(PTRACE_ERROR, 1, "/proc/PID/mem, error") \
+	X(GUP_EFAULT, 1, "process_vm_readv, EFAULT") \
+	X(FORK, 1, "fork") \
+	X(CHILD, 1, "child's access") \
+	X(REMAP, 1, "munmap and mmap") \
+	X(MREMAP, 1, "mremap") \
+	X(MPROTECT, 1, "mprotect") \
+	X(MADVISE, 1, "madvise") \
+	X(DEAD_BUS, 1, "SIGBUS after the end")
+
+enum count {
+#define X(name, must, text) N_##name,
+	COUNTS(X)
+#undef X
+	NR_COUNTS
+};
+
+/* A use of a right that was gone. */
+struct escape {
+	const char *what;	/* a string constant: all processes have it */
+	unsigned long long life;
+	pid_t pid;
+	int view;		/* -1: none, see @file */
+	int file;
+	unsigned long page;
+	uint64_t value;
+	uint64_t wanted;
+};
+
+#define MAX_ESCAPES 16
+
+/* Shared by all processes. */
+struct board {
+	atomic_bool stop;
+	/* Lives up to this one have no right left: raised after the call. */
+	atomic_ullong dead;
+	/* Lives up to this one are over: their peers go home. */
+	atomic_ullong over;
+	/* Where each lane is at work, so that peers can be there too. */
+	atomic_uint hot[LANES];
+	atomic_ullong counts[NR_COUNTS];
+	atomic_uint nr_escapes;
+	struct escape escapes[MAX_ESCAPES];
+	atomic_bool failed;
+};
+
+#define HOT(view, page)		((view) << 16 | (page))
+#define HOT_VIEW(hot)		((hot) >> 16)
+#define HOT_PAGE(hot)		((hot) & 0xffff)
+
+struct options {
+	unsigned long long seed;
+	unsigned int seconds;
+	unsigned int peers;
+	unsigned int threads;
+	unsigned int pages;
+	const char *dir;
+	bool quiet;
+	bool swap;
+};
+
+enum ending { END_KILL, END_EXIT, END_EXEC, END_REVOKE, END_CLOSE, NR_ENDINGS };
+
+/* main.c */
+extern struct options options;
+extern struct board *board;
+extern int files[FILES];
+
+void count_add(enum count count, unsigned long n);
+/* Counts go to the board now and then; at the latest before a thread ends. */
+void count_flush(void);
+/* A child of fork(2) has not done what its parent had not flushed yet. */
+void count_forget(void);
+void escaped(const struct escape *escape);
+/* Something that has nothing to do with escapes went wrong: ends the run. */
+noreturn void fail(const char *what, int err);
+uint64_t random_next(uint64_t *state);
+uint64_t random_seed(unsigned long long life, unsigned int who);
+
+/* 0 to @n - 1 */
+static inline unsigned long random_below(uint64_t *state, unsigned long n)
+{
+	return random_next(state) % n;
+}
+
+/* Once in @n times */
+static inline bool random_once_in(uint64_t *state, unsigned long n)
+{
+	return !random_below(state, n);
+}
+
+/* controller.c */
+noreturn void controller_run(unsigned long long life, enum ending ending,
+			     unsigned int milliseconds, const int *sockets);
+/*
+ * The views of @life have lost everything: shows that peers have, too. By the
+ * process that has @mem, where the files are mapped.
+ */
+void check_dead(unsigned long long life, uint64_t *const mem[FILES]);
+uint64_t *map_file(int file);
+
+/* peer.c */
+noreturn void peer_run(unsigned long long life, unsigned int index, int socket);
+
+#endif /* STRESS_H */
