@@ -424,8 +424,8 @@ static int act_revoke(struct stage *stage, struct vmm *vmm)
 	}
 	claim(seen_enough(&seen), "%u revocations with %u requests in flight each: %u requests of "
 	      "one segment and %u of several ended with VIRTIO_BLK_S_IOERR; %u revocations "
-	      "returned before the last request had ended", seen.rounds, BLK_DEPTH, seen.errors_single,
-	      seen.errors_multi, seen.rounds_pending);
+	      "returned before the last request had ended", seen.rounds, BLK_DEPTH,
+	      seen.errors_single, seen.errors_multi, seen.rounds_pending);
 	claim(seen.ok + seen.errors_single + seen.errors_multi == seen.rounds * BLK_DEPTH &&
 	      !traffic.odd, "none of %u requests hangs; %u ended well", seen.rounds * BLK_DEPTH,
 	      seen.ok);
