@@ -536,5 +536,8 @@ bool act_run(struct stage *stage, unsigned int number)
 	}
 	if (report.failed || ret)
 		backend_say_log(&stage->backend);
+	/* It may still wait for what the act left undone: a new one for the next. */
+	if (ret)
+		backend_stop(&stage->backend);
 	return report_act_end(number, title);
 }
