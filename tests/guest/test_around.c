@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Fault-around: one fault maps the pages around, never allocating what nobody
+ * touched, never wider than range and rights allow. And what can be observed:
+ * fdinfo and tracepoints.
+ */
+#include "common.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- fault-around ---- */
+
+/* Brings the file into the source's page table. */
+static void warm_up(struct fixture *f, unsigned long page, unsigned long nr)
+{
+	volatile char *source = (volatile char *)(uintptr_t)source_addr_at(f->ctl, page);
+
+	for (unsigned long i = 0; i < nr; i++) {
+		volatile uint64_t *word = (volatile uint64_t *)(source + i * PAGE);
+
+		*word = *word;
+	}
+}
+
+static void one_fault_maps_its_neighbours(struct fixture *f)
+{
+	unsigned long faults;
+
+	set_module_param(f, "fault_around_pages", 16);
+	map_pages(f, 0, 0, FILE_PAGES, RW);
+	warm_up(f, 0, FILE_PAGES);
+	faults = EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), FILE_PAGES * PAGE);
+	/* Four windows, or five if the mapping does not begin with one. */
+	assert_in_range(faults, 1, FILE_PAGES / 16 + 1);
+	assert_in_range(fdinfo(f->ctl, "faults"), faults, 2 * faults);
+	/* All is there now. */
+	assert_int_equal(EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0),
+				     FILE_PAGES * PAGE), 0);
+	for (unsigned long i = 0; i < FILE_PAGES; i++) {
+		READS(f, i, WORD(i));
+		WRITES(f, i, WORD(i) + 1);
+		assert_int_equal(file_word(f->file, i * PAGE), WORD(i) + 1);
+	}
+}
+
+/* Control: with a window of one page each page takes a fault. */
+static void window_of_one_page_faults_for_each(struct fixture *f)
+{
+	set_module_param(f, "fault_around_pages", 1);
+	map_pages(f, 0, 0, FILE_PAGES, RW);
+	warm_up(f, 0, FILE_PAGES);
+	assert_int_equal(EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0),
+				     FILE_PAGES * PAGE), FILE_PAGES);
+	assert_true(fdinfo(f->ctl, "faults") >= FILE_PAGES);
+}
+
+static void get_info_tells_the_window(struct fixture *f)
+{
+	struct memview_info info;
+
+	set_module_param(f, "fault_around_pages", 4);
+	EXPECT_OK(mv_info(f->ctl, &info));
+	assert_int_equal(info.fault_around, 4);
+}
+
+static long long blocks(int fd)
+{
+	struct stat st;
+
+	EXPECT_OK(fsync(fd));
+	EXPECT_OK(fstat(fd, &st));
+	return st.st_blocks;
+}
+
+/* One page of a sparse file, through a view and through plain mmap (control). */
+static void holes_are_not_allocated(struct fixture *f)
+{
+	bool write = f->tc->param;
+	int sparse = backing_create(f->backing, f->file_size);
+	int control = backing_create(f->backing, f->file_size);
+	unsigned long at = 20 * PAGE, addr;
+	uint32_t rights = write ? RW : R;
+
+	assert_true(sparse >= 0 && control >= 0);
+	assert_int_equal(blocks(sparse), blocks(control));
+	EXPECT_OK(mv_map(f->ctl, sparse, 0, f->file_size, 0, rights));
+	addr = EXPECT_CALL(f->peer, op_mmap, peer_send_fd(f->peer, control), f->file_size,
+			   PROT_READ | (write ? PROT_WRITE : 0), 0);
+	if (write) {
+		EXPECT_VALUE(0, CALL(f->peer, op_write, f->view + at, 1));
+		EXPECT_VALUE(0, CALL(f->peer, op_write, addr + at, 1));
+	} else {
+		EXPECT_VALUE(0, CALL(f->peer, op_read, f->view + at));
+		EXPECT_VALUE(0, CALL(f->peer, op_read, addr + at));
+	}
+	assert_int_equal(blocks(sparse), blocks(control));
+}
+
+static void window_ends_with_the_range(struct fixture *f)
+{
+	map_pages(f, 5, 5, 3, RW);
+	warm_up(f, 5, 3);
+	READS(f, 6, WORD(6));
+	READ_SIGBUS(f, 4);
+	READ_SIGBUS(f, 8);
+	/* A neighbour with other pages, and one with fewer rights. */
+	map_pages(f, 8, 40, 1, RW);
+	map_pages(f, 4, 4, 1, R);
+	unmap_pages(f, 5, 3);
+	map_pages(f, 5, 5, 3, RW);
+	WRITES(f, 6, 1);
+	READS(f, 8, WORD(40));
+	READS(f, 4, WORD(4));
+	WRITE_SEGV(f, 4);
+	for (int i = 5; i < 8; i++)
+		WRITES(f, i, 1);
+}
+
+static void window_follows_offsets(struct fixture *f)
+{
+	/* Each page of the view in another order than in the file. */
+	for (unsigned long i = 0; i < 32; i++)
+		map_pages(f, i, 31 - i, 1, RW);
+	for (unsigned long i = 0; i < 32; i++)
+		READS(f, i, WORD(31 - i));
+	/* A range that begins in the middle of a window of the file. */
+	map_pages(f, 100, 9, 20, RW);
+	for (unsigned long i = 0; i < 20; i++)
+		READS(f, 100 + i, WORD(9 + i));
+}
+
+static void window_ends_with_the_mapping(struct fixture *f)
+{
+	unsigned long area = EXPECT_CALL(f->peer, op_reserve, 16 * PAGE), addr;
+
+	map_pages(f, 0, 0, FILE_PAGES, RW);
+	addr = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, 16 * PAGE, PROT_READ, 0);
+	EXPECT_CALL(f->peer, op_munmap, addr, 5 * PAGE);
+	EXPECT_CALL(f->peer, op_munmap, addr + 8 * PAGE, 8 * PAGE);
+	EXPECT_VALUE(WORD(6), CALL(f->peer, op_read, addr + 6 * PAGE));
+	EXPECT_VALUE(WORD(5), CALL(f->peer, op_read, addr + 5 * PAGE));
+	EXPECT_VALUE(WORD(7), CALL(f->peer, op_read, addr + 7 * PAGE));
+	EXPECT_CALL(f->peer, op_munmap, addr + 5 * PAGE, 3 * PAGE);
+	EXPECT_SEGV(area, CALL(f->peer, op_read, area));
+}
+
+/* ---- fdinfo ---- */
+
+static void fdinfo_counts(struct fixture *f)
+{
+	unsigned long long faults, zaps;
+
+	assert_int_equal(fdinfo(f->ctl, "size"), VIEW_PAGES * PAGE);
+	assert_int_equal(fdinfo(f->ctl, "ranges"), 0);
+	assert_int_equal(fdinfo(f->ctl, "sources"), 0);
+	assert_int_equal(fdinfo(f->ctl, "faults"), 0);
+	map_pages(f, 0, 0, 8, RW);
+	map_pages(f, 16, 16, 8, RW);
+	assert_int_equal(fdinfo(f->ctl, "ranges"), 2);
+	assert_int_equal(fdinfo(f->ctl, "sources"), 1);
+	READS(f, 3, WORD(3));
+	faults = fdinfo(f->ctl, "faults");
+	zaps = fdinfo(f->ctl, "zaps");
+	assert_true(faults >= 1);
+	unmap_pages(f, 0, 8);
+	assert_true(fdinfo(f->ctl, "zaps") > zaps);
+	assert_int_equal(fdinfo(f->ctl, "ranges"), 1);
+	EXPECT_OK(mv_set_size(f->ctl, 4 * PAGE));
+	assert_int_equal(fdinfo(f->ctl, "size"), 4 * PAGE);
+	assert_int_equal(fdinfo(f->ctl, "ranges"), 0);
+}
+
+/* ---- tracepoints ---- */
+
+#define TRACEFS "/sys/kernel/tracing/"
+
+static bool trace_write(const char *file, const char *text)
+{
+	char path[128];
+	int fd;
+	bool ok;
+
+	snprintf(path, sizeof(path), TRACEFS "%s", file);
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+static const char * const events[] = {
+	"memview_map", "memview_unmap", "memview_protect", "memview_fault",
+	"memview_invalidate", "memview_revoke",
+};
+
+static void tracepoint_fires(struct fixture *f)
+{
+	const char *event = events[f->tc->param];
+	char enable[96], want[64], line[512];
+	bool found = false;
+	FILE *trace;
+
+	if (access(TRACEFS "trace", F_OK) &&
+	    mount("tracefs", TRACEFS, "tracefs", 0, NULL))
+		SKIP("no tracefs");
+	snprintf(enable, sizeof(enable), "events/memory_view/%s/enable", event);
+	snprintf(want, sizeof(want), " %s: ", event);
+	assert_true(trace_write("trace", "\n"));
+	assert_true(trace_write(enable, "1"));
+
+	map_pages(f, 0, 0, 8, RW);
+	READS(f, 0, WORD(0));
+	protect_pages(f, 0, 8, R);
+	EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE));
+	unmap_pages(f, 0, 8);
+	EXPECT_OK(mv_revoke(f->ctl));
+
+	assert_true(trace_write(enable, "0"));
+	trace = fopen(TRACEFS "trace", "re");
+	assert_non_null(trace);
+	while (fgets(line, sizeof(line), trace))
+		found |= line[0] != '#' && strstr(line, want);
+	fclose(trace);
+	assert_true(found);
+}
+
+static const struct test_case cases[] = {
+	CASE_ON(one_fault_maps_its_neighbours, ON_ALL),
+	CASE_ON(window_of_one_page_faults_for_each, ON_ALL),
+	CASE(get_info_tells_the_window),
+	{ .name = "holes_are_not_allocated", .run = holes_are_not_allocated,
+	  .backings = ON_ALL, .variant = "read", .param = 0 },
+	{ .name = "holes_are_not_allocated", .run = holes_are_not_allocated,
+	  .backings = ON_ALL, .variant = "write", .param = 1 },
+	CASE_ON(window_ends_with_the_range, ON_ALL),
+	CASE_ON(window_follows_offsets, ON_ALL),
+	CASE(window_ends_with_the_mapping),
+	CASE(fdinfo_counts),
+	CASE_VARIANT(tracepoint_fires, "map", 0),
+	CASE_VARIANT(tracepoint_fires, "unmap", 1),
+	CASE_VARIANT(tracepoint_fires, "protect", 2),
+	CASE_VARIANT(tracepoint_fires, "fault", 3),
+	CASE_VARIANT(tracepoint_fires, "invalidate", 4),
+	CASE_VARIANT(tracepoint_fires, "revoke", 5),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "around", cases);
+}
