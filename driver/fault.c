@@ -444,7 +444,7 @@ static vm_fault_t memview_fault_commit(struct memview_fault *fault)
 
 /* Leaves the error of a source fault for the retry of this task. */
 static void memview_fault_error_set(struct memview *view, pgoff_t pgoff,
-				    int err)
+				    u64 gen, int err)
 {
 	vm_fault_t ret;
 
@@ -461,6 +461,7 @@ static void memview_fault_error_set(struct memview *view, pgoff_t pgoff,
 	spin_lock(&view->fault_error_lock);
 	view->fault_error.task = current;
 	view->fault_error.pgoff = pgoff;
+	view->fault_error.gen = gen;
 	view->fault_error.fault = ret;
 	spin_unlock(&view->fault_error_lock);
 }
@@ -474,8 +475,10 @@ static vm_fault_t memview_fault_error_get(struct memview *view,
 		return 0;
 	spin_lock(&view->fault_error_lock);
 	if (view->fault_error.task == current) {
+		/* A table that has changed may have another answer. */
 		if ((vmf->flags & FAULT_FLAG_TRIED) &&
-		    view->fault_error.pgoff == vmf->pgoff)
+		    view->fault_error.pgoff == vmf->pgoff &&
+		    view->fault_error.gen == READ_ONCE(view->gen))
 			ret = view->fault_error.fault;
 		view->fault_error.task = NULL;
 	}
@@ -524,7 +527,7 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	}
 	mmap_read_unlock(mm);
 	if (err && err != -EINTR)
-		memview_fault_error_set(view, pgoff, err);
+		memview_fault_error_set(view, pgoff, fault->gen, err);
 out:
 	memview_put(view);
 	return VM_FAULT_RETRY;

@@ -273,7 +273,8 @@ static int memview_map_locked(struct memview *view, struct file *file,
 		err = PTR_ERR(attach);
 		goto err_mirror;
 	}
-	view->mirror = mirror;
+	if (!view->mirror)
+		memview_mirror_add(mirror, view);
 
 	*range = (struct memview_range) {
 		.first		= mem->first,
@@ -599,52 +600,52 @@ static long memview_query(struct memview *view, void *arg)
 static const struct memview_ioctl_desc {
 	unsigned int cmd;
 	unsigned int min_size;
+	bool commits;		/* an error now would be a lie (R5) */
 	long (*fn)(struct memview *view, void *arg);
 } memview_ioctls[] = {
 	[_IOC_NR(MEMVIEW_GET_INFO)] = {
-		MEMVIEW_GET_INFO,
-		offsetofend(struct memview_info, max_sources),
-		memview_get_info
+		.cmd = MEMVIEW_GET_INFO,
+		.min_size = offsetofend(struct memview_info, max_sources),
+		.fn = memview_get_info,
 	},
 	[_IOC_NR(MEMVIEW_SET_SIZE)] = {
-		MEMVIEW_SET_SIZE,
-		offsetofend(struct memview_size_info, size),
-		memview_set_size
+		.cmd = MEMVIEW_SET_SIZE,
+		.min_size = offsetofend(struct memview_size_info, size),
+		.fn = memview_set_size,
 	},
 	[_IOC_NR(MEMVIEW_MAP_FD)] = {
-		MEMVIEW_MAP_FD,
-		offsetofend(struct memview_map_fd_info, mem_offset),
-		memview_map_fd
+		.cmd = MEMVIEW_MAP_FD,
+		.min_size = offsetofend(struct memview_map_fd_info, mem_offset),
+		.fn = memview_map_fd,
 	},
 	[_IOC_NR(MEMVIEW_UNMAP_FD)] = {
-		MEMVIEW_UNMAP_FD,
-		offsetofend(struct memview_unmap_fd_info, unmapped),
-		memview_unmap_fd
+		.cmd = MEMVIEW_UNMAP_FD,
+		.min_size = offsetofend(struct memview_unmap_fd_info, unmapped),
+		.commits = true,
+		.fn = memview_unmap_fd,
 	},
 	[_IOC_NR(MEMVIEW_PROTECT)] = {
-		MEMVIEW_PROTECT,
-		offsetofend(struct memview_protect_info, __pad),
-		memview_protect
+		.cmd = MEMVIEW_PROTECT,
+		.min_size = offsetofend(struct memview_protect_info, __pad),
+		.fn = memview_protect,
 	},
 	[_IOC_NR(MEMVIEW_GET_VIEWFD)] = {
-		MEMVIEW_GET_VIEWFD,
-		0,
-		memview_get_viewfd
+		.cmd = MEMVIEW_GET_VIEWFD,
+		.fn = memview_get_viewfd,
 	},
 	[_IOC_NR(MEMVIEW_GET_VIEWFD_RIGHTS)] = {
-		MEMVIEW_GET_VIEWFD_RIGHTS,
-		offsetofend(struct memview_viewfd_info, __pad),
-		memview_get_viewfd_rights
+		.cmd = MEMVIEW_GET_VIEWFD_RIGHTS,
+		.min_size = offsetofend(struct memview_viewfd_info, __pad),
+		.fn = memview_get_viewfd_rights,
 	},
 	[_IOC_NR(MEMVIEW_REVOKE)] = {
-		MEMVIEW_REVOKE,
-		0,
-		memview_revoke_ioctl
+		.cmd = MEMVIEW_REVOKE,
+		.fn = memview_revoke_ioctl,
 	},
 	[_IOC_NR(MEMVIEW_QUERY)] = {
-		MEMVIEW_QUERY,
-		offsetofend(struct memview_query_info, total),
-		memview_query
+		.cmd = MEMVIEW_QUERY,
+		.min_size = offsetofend(struct memview_query_info, total),
+		.fn = memview_query,
 	},
 };
 
@@ -694,6 +695,6 @@ long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return ret;
 	if (copy_to_user(uarg, &buf, min(usize, size)) ||
 	    (usize > size && clear_user(uarg + size, usize - size)))
-		return -EFAULT;
+		return desc->commits ? ret : -EFAULT;
 	return ret;
 }

@@ -87,6 +87,7 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  *	entries of the first still work (R1). Sleeps; may be held while memory is
  *	reclaimed.
  * @mirror: the controller, once it has mapped something; under @ops_lock
+ * @mirror_node: in memview_mirror.views
  * @lock: table against faults (readers) and invalidations (writers, who only
  *	pass through)
  * @table: the ranges, by page of the view
@@ -110,6 +111,7 @@ struct memview {
 
 	struct mutex ops_lock;		/* a table operation, zap included */
 	struct memview_mirror *mirror;
+	struct list_head mirror_node;
 
 	struct rw_semaphore lock;
 	struct rb_root table;
@@ -124,6 +126,7 @@ struct memview {
 	struct {
 		struct task_struct *task;	/* compared, never followed */
 		pgoff_t pgoff;
+		u64 gen;
 		vm_fault_t fault;
 	} fault_error;
 
@@ -173,7 +176,12 @@ struct memview_attach {
  * @lock: @segments and the birth of attaches. Outside mmap_lock.
  * @segments: most recently used first
  * @nr_segments: entries of @segments
+ * @notifier: on page 0, where nothing is mapped: it is told only of the end of
+ *	the address space, by exit or execve(2)
+ * @views_lock: @views; innermost
+ * @views: what that end revokes
  * @gc: collects idle segments; holds a reference while queued
+ * @free_work: the end of the object: removing the notifier sleeps
  */
 struct memview_mirror {
 	struct kref ref;
@@ -182,7 +190,11 @@ struct memview_mirror {
 	struct mutex lock;		/* segments; outside mmap_lock */
 	struct list_head segments;
 	unsigned int nr_segments;
+	struct mmu_interval_notifier notifier;
+	spinlock_t views_lock;		/* views; innermost */
+	struct list_head views;
 	struct delayed_work gc;
+	struct work_struct free_work;
 };
 
 /**
@@ -296,6 +308,7 @@ struct file *memview_view_file(struct memview *view, u32 rights);
 bool memview_is_view_file(const struct file *file);
 void memview_zap(struct memview *view, pgoff_t first, pgoff_t last);
 void memview_revoke(struct memview *view);
+void memview_revoke_later(struct memview *view);
 
 /* table.c */
 int memview_table_init(void);
@@ -325,6 +338,8 @@ bool memview_file_is_hugetlb(const struct file *file);
 struct memview_mirror *memview_mirror_get_current(void);
 void memview_mirror_get(struct memview_mirror *mirror);
 void memview_mirror_put(struct memview_mirror *mirror);
+void memview_mirror_add(struct memview_mirror *mirror, struct memview *view);
+void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view);
 struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 					  struct memview *view,
 					  struct file *file,

@@ -307,14 +307,8 @@ static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
 	list_add(&zapper.node, &segment->zappers);
 	spin_unlock(&segment->lock);
 
-	while ((attach = memview_segment_next_attach(segment, attach))) {
+	while ((attach = memview_segment_next_attach(segment, attach)))
 		memview_attach_zap(attach, first, last);
-		if (range->event == MMU_NOTIFY_RELEASE) {
-			memview_get(attach->view);
-			if (!queue_work(memview_wq, &attach->view->revoke_work))
-				memview_put(attach->view);
-		}
-	}
 
 	spin_lock(&segment->lock);
 	list_del(&zapper.node);
@@ -747,6 +741,16 @@ void memview_mirror_get(struct memview_mirror *mirror)
 	kref_get(&mirror->ref);
 }
 
+static void memview_mirror_free(struct work_struct *work)
+{
+	struct memview_mirror *mirror =
+		container_of(work, struct memview_mirror, free_work);
+
+	mmu_interval_notifier_remove(&mirror->notifier);
+	mmdrop(mirror->mm);
+	kfree(mirror);
+}
+
 static void memview_mirror_release(struct kref *ref)
 	__releases(&memview_mirrors_lock)
 {
@@ -755,8 +759,7 @@ static void memview_mirror_release(struct kref *ref)
 
 	list_del(&mirror->node);
 	spin_unlock(&memview_mirrors_lock);
-	mmdrop(mirror->mm);
-	kfree(mirror);
+	queue_work(memview_wq, &mirror->free_work);
 }
 
 void memview_mirror_put(struct memview_mirror *mirror)
@@ -764,6 +767,45 @@ void memview_mirror_put(struct memview_mirror *mirror)
 	kref_put_lock(&mirror->ref, memview_mirror_release,
 		      &memview_mirrors_lock);
 }
+
+/* Makes @view one of the controller's: it dies with it (R4). */
+void memview_mirror_add(struct memview_mirror *mirror, struct memview *view)
+{
+	lockdep_assert_held(&view->ops_lock);
+
+	view->mirror = mirror;
+	spin_lock(&mirror->views_lock);
+	list_add(&view->mirror_node, &mirror->views);
+	spin_unlock(&mirror->views_lock);
+}
+
+void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view)
+{
+	spin_lock(&mirror->views_lock);
+	list_del(&view->mirror_node);
+	spin_unlock(&mirror->views_lock);
+}
+
+static bool memview_mirror_invalidate(struct mmu_interval_notifier *notifier,
+				      const struct mmu_notifier_range *range,
+				      unsigned long cur_seq)
+{
+	struct memview_mirror *mirror =
+		container_of(notifier, struct memview_mirror, notifier);
+	struct memview *view;
+
+	spin_lock(&mirror->views_lock);
+	mmu_interval_set_seq(notifier, cur_seq);
+	if (range->event == MMU_NOTIFY_RELEASE)
+		list_for_each_entry(view, &mirror->views, mirror_node)
+			memview_revoke_later(view);
+	spin_unlock(&mirror->views_lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops memview_mirror_ops = {
+	.invalidate = memview_mirror_invalidate,
+};
 
 static struct memview_mirror *memview_mirror_find(struct mm_struct *mm)
 {
@@ -783,11 +825,18 @@ static struct memview_mirror *memview_mirror_find(struct mm_struct *mm)
 /**
  * memview_mirror_get_current - the mirror of this process's address space
  *
- * Return: it, with a reference, or -ENOMEM
+ * Return: it, with a reference, or -ENOMEM, or -EINTR
  */
 struct memview_mirror *memview_mirror_get_current(void)
 {
 	struct memview_mirror *mirror, *found;
+	int err;
+
+	spin_lock(&memview_mirrors_lock);
+	found = memview_mirror_find(current->mm);
+	spin_unlock(&memview_mirrors_lock);
+	if (found)
+		return found;
 
 	mirror = kzalloc(sizeof(*mirror), GFP_KERNEL_ACCOUNT);
 	if (!mirror)
@@ -796,18 +845,27 @@ struct memview_mirror *memview_mirror_get_current(void)
 	mirror->mm = current->mm;
 	mutex_init(&mirror->lock);
 	INIT_LIST_HEAD(&mirror->segments);
+	spin_lock_init(&mirror->views_lock);
+	INIT_LIST_HEAD(&mirror->views);
 	INIT_DELAYED_WORK(&mirror->gc, memview_mirror_gc);
+	INIT_WORK(&mirror->free_work, memview_mirror_free);
+
+	err = mmu_interval_notifier_insert(&mirror->notifier, mirror->mm, 0,
+					   PAGE_SIZE, &memview_mirror_ops);
+	if (err) {
+		kfree(mirror);
+		return ERR_PTR(err);
+	}
+	mmgrab(mirror->mm);
 
 	spin_lock(&memview_mirrors_lock);
 	found = memview_mirror_find(mirror->mm);
-	if (!found) {
-		mmgrab(mirror->mm);
+	if (!found)
 		list_add(&mirror->node, &memview_mirrors);
-	}
 	spin_unlock(&memview_mirrors_lock);
 
 	if (found) {
-		kfree(mirror);
+		memview_mirror_free(&mirror->free_work);
 		return found;
 	}
 	return mirror;

@@ -112,8 +112,10 @@ static void memview_free_work(struct work_struct *work)
 
 	iput(view->inode);
 	simple_release_fs(&memview_mnt, &memview_mnt_count);
-	if (view->mirror)
+	if (view->mirror) {
+		memview_mirror_remove(view->mirror, view);
 		memview_mirror_put(view->mirror);
+	}
 	kfree(view);
 }
 
@@ -228,6 +230,15 @@ void memview_revoke(struct memview *view)
 	memview_attach_put_list(&idle);
 out_unlock:
 	mutex_unlock(&view->ops_lock);
+}
+
+/* Revokes from where that cannot be done: under a notifier. */
+void memview_revoke_later(struct memview *view)
+{
+	if (!kref_get_unless_zero(&view->ref))
+		return;
+	if (!queue_work(memview_wq, &view->revoke_work))
+		memview_put(view);
 }
 
 static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)

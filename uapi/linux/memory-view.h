@@ -24,7 +24,8 @@
  * - Structures grow at their end only. The kernel takes the caller's size from
  *   the ioctl number; unknown trailing bytes must be zero.
  * - Padding must be zero. The layout is the same for 32- and 64-bit callers.
- * - An ioctl that fails has changed nothing.
+ * - An ioctl that fails has changed nothing. (One that has succeeded does not
+ *   fail because its result can no longer be written.)
  * - An ioctl that takes a right away returns when no CPU can use it any more,
  *   in any process, however it came by its mapping.
  *
