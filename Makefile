@@ -12,7 +12,8 @@ MAKEOVERRIDES := $(filter-out TESTS=%,$(MAKEOVERRIDES))
 
 top	:= $(CURDIR)
 guest	:= $(or $(KERNEL),6.1)
-out	:= build/$(or $(KERNEL),$(shell uname -r))
+# A module that is broken on purpose (see Kbuild) is kept apart.
+out	:= build/$(or $(KERNEL),$(shell uname -r))$(addprefix -,$(BROKEN))
 
 all: modules
 
