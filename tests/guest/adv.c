@@ -3,10 +3,15 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 bool mapping_at(unsigned long addr, struct mapping *m)
@@ -310,4 +315,198 @@ void wait_loops(unsigned long more)
 
 	if (!EVENTUALLY(atomic_load(&shared->loops) - from >= more))
 		fail_msg("the peers' loops make no progress");
+}
+
+void controller_start(struct controller *c, unsigned long base, uint32_t flags)
+{
+	int fd;
+
+	c->peer = peer_spawn();
+	assert_non_null(c->peer);
+	c->fd = EXPECT_CALL(c->peer, op_memfd, CTL_PAGES * PAGE, base);
+	c->ctl = EXPECT_CALL(c->peer, op_ctl_open, CTL_PAGES * PAGE);
+	EXPECT_CALL(c->peer, op_ctl_map, c->ctl, c->fd, 0, CTL_PAGES, 0, flags);
+	fd = EXPECT_CALL(c->peer, op_ctl_viewfd, c->ctl);
+	c->viewfd = peer_take_fd(c->peer, fd);
+	assert_true(c->viewfd >= 0);
+	EXPECT_CALL(c->peer, op_close, fd);
+}
+
+unsigned long map_view(struct peer *p, int viewfd, int prot)
+{
+	int fd = peer_send_fd(p, viewfd);
+	unsigned long view;
+
+	assert_true(fd >= 0);
+	view = EXPECT_CALL(p, op_mmap, fd, CTL_PAGES * PAGE, prot, 0);
+	EXPECT_CALL(p, op_close, fd);
+	return view;
+}
+
+static long harass_page(const long *a)
+{
+	volatile uint64_t *word = (volatile uint64_t *)a[0];
+	long bad = *word == CANARY;
+
+	*word = SECRET;
+	return bad;
+}
+
+static void try_uffd(char *at, size_t len)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)at, .len = len },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api))
+		ioctl(fd, UFFDIO_REGISTER, &reg);
+	if (fd >= 0)
+		close(fd);
+}
+
+struct harasser {
+	char *at;
+	size_t len;
+	enum harassment how;
+	int pkey;
+	int turn;
+	char *away;	/* where mremap(2) takes it to, and back */
+};
+
+static void harass_once(struct harasser *h)
+{
+	static const int prots[] = { PROT_READ, PROT_NONE, PROT_READ | PROT_WRITE,
+				     PROT_READ | PROT_EXEC };
+	const int rw = PROT_READ | PROT_WRITE;
+	int turn = h->turn++;
+	pid_t pid;
+	void *p;
+
+	switch (h->how) {
+	case BY_NOTHING:
+		break;
+	case BY_MPROTECT:
+		mprotect(h->at, h->len, prots[turn % 4]);
+		mprotect(h->at, h->len, rw);
+		break;
+	case BY_SPLIT:
+		for (size_t i = 0; i < h->len; i += 2 * PAGE)
+			mprotect(h->at + i, PAGE, prots[turn % 4]);
+		mprotect(h->at, h->len, rw);
+		break;
+	case BY_MREMAP:
+		p = mremap(h->at, h->len, h->len, MREMAP_MAYMOVE | MREMAP_FIXED, h->away);
+		if (p == h->away)
+			p = mremap(h->away, h->len, h->len, MREMAP_MAYMOVE | MREMAP_FIXED,
+				   h->at);
+		if (p != h->at)
+			atomic_fetch_add(&shared->bad, 1);
+		break;
+	case BY_MADVISE:
+		op_madvise_all(ARGS((long)h->at, h->len));
+		break;
+	case BY_MLOCK:
+		mlock(h->at, h->len);
+		mlock2(h->at, h->len, 1 /* MLOCK_ONFAULT */);
+		munlock(h->at, h->len);
+		mlockall(MCL_CURRENT);
+		munlockall();
+		break;
+	case BY_CLEAR_REFS:
+		put_text("/proc/self/clear_refs", "4");
+		mprotect(h->at, h->len, PROT_READ);
+		put_text("/proc/self/clear_refs", "1");
+		mprotect(h->at, h->len, rw);
+		break;
+	case BY_PKEY:
+		pkey_mprotect(h->at, h->len, PROT_READ, h->pkey);
+		pkey_mprotect(h->at, h->len, rw, h->pkey);
+		pkey_mprotect(h->at, h->len, rw, 0);
+		break;
+	case BY_REMAP_FILE_PAGES:
+		/* Pages 1 to 3 at the place of 0 to 2, and back. */
+		syscall(SYS_remap_file_pages, h->at, 3 * PAGE, 0, 1, 0);
+		syscall(SYS_remap_file_pages, h->at, 3 * PAGE, 0, 0, 0);
+		break;
+	case BY_UFFD:
+		try_uffd(h->at, h->len);
+		break;
+	case BY_FORK:
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		waitpid(pid, NULL, 0);
+		break;
+	}
+}
+
+static void *harass(void *arg)
+{
+	while (!atomic_load(&shared->stop))
+		harass_once(arg);
+	return NULL;
+}
+
+long op_harass(const long *a)
+{
+	struct harasser h = {
+		.at = (char *)a[0], .len = a[1] * PAGE, .how = (enum harassment)a[2],
+	};
+	pthread_t thread;
+
+	h.pkey = h.how == BY_PKEY ? pkey_alloc(0, 0) : -1;
+	/* The gap left by mremap(2) may be taken by nobody: no other mmap runs. */
+	h.away = mmap(NULL, h.len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (h.away == MAP_FAILED || pthread_create(&thread, NULL, harass, &h))
+		return -1;
+	while (!atomic_load(&shared->stop)) {
+		for (long i = 0; i < a[1]; i++) {
+			struct outcome o = PROBE(harass_page, a[0] + i * PAGE);
+
+			if (o.sig)
+				atomic_fetch_add(&shared->faults, 1);
+			else
+				atomic_fetch_add(&shared->bad, o.ret);
+		}
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	pthread_join(thread, NULL);
+	return 0;
+}
+
+void check_taken(struct fixture *f, char *plain, unsigned long nr, bool narrow)
+{
+	wait_loops(2);
+	if (narrow)
+		protect_pages(f, 0, nr, R);
+	else
+		unmap_pages(f, 0, nr);
+	/* From here on nobody writes; without the range nobody reads it either. */
+	op_fill(ARGS((long)plain, nr, narrow ? WORD(0) : CANARY));
+	wait_loops(3);
+	for (unsigned long i = 0; i < nr; i++) {
+		uint64_t word = *(volatile uint64_t *)(plain + i * PAGE);
+
+		if (word != (narrow ? WORD(0) : CANARY))
+			fail_msg("page %lu was written to after the call: %#lx", i, word);
+	}
+	op_fill(ARGS((long)plain, nr, WORD(0)));
+	map_pages(f, 0, 0, nr, RW | MEMVIEW_MAP_REPLACE);
+}
+
+bool is_tail_page(void *at)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0, flags = 0;
+
+	(void)*(volatile uint64_t *)at;
+	assert_int_equal(pread(pagemap, &entry, 8, (uintptr_t)at / PAGE * 8), 8);
+	assert_int_equal(pread(kpageflags, &flags, 8, (entry & ((1ULL << 55) - 1)) * 8), 8);
+	close(pagemap);
+	close(kpageflags);
+	return flags & (1 << 16);	/* KPF_COMPOUND_TAIL */
 }

@@ -5,6 +5,10 @@
 
 #include "common.h"
 
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+
 /* What no peer may ever see, and no peer may overwrite. */
 #define SECRET		0x5ec7e75ec7e75ec7ULL
 
@@ -71,6 +75,39 @@ long op_ctl_source(const long *a);	/* ctl, page -> address */
 long op_memfd(const long *a);		/* bytes, base -> populated memfd */
 long op_fill(const long *a);		/* address, pages, word: in each page */
 long op_write_text(const long *a);	/* path, text: pointers of the fork */
+
+/*
+ * Address, pages, way: writes SECRET into each page all the time, and looks at
+ * each first; CANARY, which only is there while nothing is lent, is one more in
+ * shared->bad. The way is what a second thread does to the mapping meanwhile.
+ */
+#define CANARY		0xca9a9ca9a9ca9a9cULL
+long op_harass(const long *a);
+
+enum harassment {
+	BY_NOTHING, BY_MPROTECT, BY_SPLIT, BY_MREMAP, BY_MADVISE, BY_MLOCK,
+	BY_CLEAR_REFS, BY_PKEY, BY_REMAP_FILE_PAGES, BY_UFFD, BY_FORK,
+};
+
+/* The peers' loops that run now, in check_taken(), must lose the first pages. */
+void check_taken(struct fixture *f, char *plain, unsigned long nr, bool narrow);
+
+/* Is the page there a tail page of a large one? (/proc/kpageflags) */
+bool is_tail_page(void *at);
+
+/* A controller in a process of its own, with a populated memfd in its view. */
+struct controller {
+	struct peer *peer;
+	int fd;		/* the numbers are those in the process */
+	int ctl;
+	int viewfd;	/* ours */
+};
+
+#define CTL_PAGES 16UL
+/* Page i of the view is page i of the file, WORD(@base + i). */
+void controller_start(struct controller *c, unsigned long base, uint32_t flags);
+/* Maps a view fd of ours in @p. */
+unsigned long map_view(struct peer *p, int viewfd, int prot);
 
 /* Waits until the loops have gone round that often, taken together. */
 void wait_loops(unsigned long more);

@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The controller goes away, at the worst moment and in every way; peers that
+ * come and go; control fds in odd places. Access is lost, never kept (R4).
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum end { EXITS, KILLED, EXECS };
+
+static long op_execve(const long *a)
+{
+	/* The control fd survives, the address space does not. */
+	fcntl((int)a[0], F_SETFD, 0);
+	execl("/bin/sleep", "sleep", "100", NULL);
+	return -1;
+}
+
+/* Keeps taking and giving rights, so that it dies in the middle of it. */
+static long op_flip(const long *a)
+{
+	for (int i = 0;; i++) {
+		if (mv_protect((int)a[0], 0, CTL_PAGES * PAGE, i & 1 ? RW : R) ||
+		    mv_map((int)a[0], (int)a[1], 0, CTL_PAGES * PAGE, 0,
+			   RW | MEMVIEW_MAP_REPLACE))
+			return -1;
+		atomic_fetch_add(&shared->loops, 1);
+	}
+}
+
+static void end_controller(struct controller *c, enum end how)
+{
+	switch (how) {
+	case EXITS:
+		START(c->peer, op_exit, 0);
+		if (peer_reap(c->peer) < 0)
+			fail_msg("the controller does not exit");
+		break;
+	case KILLED:
+		peer_kill(c->peer);
+		break;
+	case EXECS:
+		START(c->peer, op_execve, c->ctl);
+		break;
+	}
+}
+
+static bool gone(struct peer *p, unsigned long at)
+{
+	return CALL(p, op_read, at).sig == SIGBUS;
+}
+
+/* Peers fault all the time; the control fd is open elsewhere, too, or not. */
+static void check_death(struct fixture *f, bool held)
+{
+	unsigned long view[2];
+	struct controller c;
+	struct peer *p[2];
+	int ctl = -1;
+
+	controller_start(&c, 0, RW);
+	if (held)
+		ctl = peer_take_fd(c.peer, c.ctl);
+	for (int i = 0; i < 2; i++) {
+		p[i] = peer_spawn();
+		view[i] = map_view(p[i], c.viewfd, PROT_READ | PROT_WRITE);
+		EXPECT_VALUE(WORD(2), CALL(p[i], op_read, view[i] + 2 * PAGE));
+		START(p[i], op_scan, view[i], CTL_PAGES, 0);
+	}
+	wait_loops(20);
+	if (f->tc->param == KILLED) {
+		START(c.peer, op_flip, c.ctl, c.fd);
+		wait_loops(100);
+	}
+	end_controller(&c, f->tc->param);
+	wait_loops(20);
+	atomic_store(&shared->stop, 1);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_VALUE(0, FINISH(p[i], "scan"));
+		assert_true(EVENTUALLY(gone(p[i], view[i])));
+		EXPECT_SIGBUS(view[i] + PAGE, CALL(p[i], op_write, view[i] + PAGE, 1));
+	}
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	if (held) {
+		struct memview_info info;
+
+		assert_true(EVENTUALLY(!mv_info(ctl, &info) &&
+				       (info.state & MEMVIEW_STATE_REVOKED)));
+		EXPECT_ERRNO(ESHUTDOWN, mv_map(ctl, f->file, 0, PAGE, 0, R));
+		EXPECT_ERRNO(ESHUTDOWN, mv_viewfd(ctl));
+		/* Released when the address space is long gone. */
+		close(ctl);
+		EXPECT_SIGBUS(view[0], CALL(p[0], op_read, view[0]));
+	}
+	EXPECT_ERRNO(ESHUTDOWN, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, c.viewfd, 0) ==
+		     MAP_FAILED ? -1 : 0);
+}
+
+static void controller_ends(struct fixture *f)
+{
+	check_death(f, false);
+}
+
+static void controller_ends_but_its_control_fd_does_not(struct fixture *f)
+{
+	check_death(f, true);
+}
+
+enum bare { EMPTY, UNMAPPED, TAMPERED };
+
+/* No source is in use, or none that works: the view goes all the same. */
+static void controller_dies_with_nothing_lent(struct fixture *f)
+{
+	struct memview_info info;
+	struct controller c;
+	unsigned long source;
+	int ctl;
+
+	controller_start(&c, 0, RW);
+	ctl = peer_take_fd(c.peer, c.ctl);
+	source = EXPECT_CALL(c.peer, op_ctl_source, c.ctl, 0);
+	switch ((enum bare)f->tc->param) {
+	case EMPTY:
+		EXPECT_CALL(c.peer, op_ctl_unmap, c.ctl, 0, CTL_PAGES);
+		break;
+	case UNMAPPED:
+		EXPECT_CALL(c.peer, op_munmap, source, CTL_PAGES * PAGE);
+		break;
+	case TAMPERED:
+		EXPECT_CALL(c.peer, op_mprotect, source, CTL_PAGES * PAGE, PROT_NONE);
+		break;
+	}
+	peer_kill(c.peer);
+	if (!EVENTUALLY(!mv_info(ctl, &info) && (info.state & MEMVIEW_STATE_REVOKED)))
+		fail_msg("the view of a dead controller is not revoked");
+	EXPECT_ERRNO(ESHUTDOWN, mv_viewfd(ctl));
+	EXPECT_ERRNO(ESHUTDOWN, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, c.viewfd, 0) ==
+		     MAP_FAILED ? -1 : 0);
+}
+
+/* The control: memory that was shared by its descriptor stays for ever. */
+static void plain_memory_survives_its_owner(struct fixture *f)
+{
+	struct controller c;
+	int fd;
+	char *p;
+
+	(void)f;
+	controller_start(&c, 0, RW);
+	fd = peer_take_fd(c.peer, c.fd);
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	peer_kill(c.peer);
+	assert_int_equal(*(volatile uint64_t *)p, WORD(0));
+	EXPECT_VALUE(0, PROBE(op_write, (long)p, 1));
+}
+
+/* ctl, page -> userfaultfd on the empty source */
+static long op_uffd(const long *a)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	long at = op_ctl_source(a);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || at == -1 || ioctl(fd, UFFDIO_API, &api))
+		return -1;
+	reg.range.start = at;
+	reg.range.len = CTL_PAGES * PAGE;
+	return ioctl(fd, UFFDIO_REGISTER, &reg) ? -1 : fd;
+}
+
+static long op_truncate(const long *a)
+{
+	return ftruncate((int)a[0], 0) ?: ftruncate((int)a[0], a[1]);
+}
+
+/* A controller whose source blocks @p at page 1; returns the userfaultfd. */
+static int block(struct controller *c, struct peer *p, unsigned long view)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	int remote;
+
+	EXPECT_CALL(c->peer, op_truncate, c->fd, CTL_PAGES * PAGE);
+	remote = CALL(c->peer, op_uffd, c->ctl, 0).ret;
+	if (remote < 0)
+		SKIP("no userfaultfd");
+	pfd.fd = peer_take_fd(c->peer, remote);
+	EXPECT_CALL(c->peer, op_close, remote);
+	START(p, op_read, view + PAGE);
+	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
+		fail_msg("no fault reached the userfaultfd");
+	return pfd.fd;
+}
+
+/* Somebody else's slow userfaultfd keeps a peer, and with it the mm, for long. */
+static void controller_ends_during_a_blocked_fault(struct fixture *f)
+{
+	unsigned long view, view2;
+	struct peer *p, *second;
+	struct controller c;
+	struct outcome o;
+	int uffd;
+
+	controller_start(&c, 0, RW);
+	p = peer_spawn();
+	view = map_view(p, c.viewfd, PROT_READ);
+	second = peer_spawn();
+	view2 = map_view(second, c.viewfd, PROT_READ | PROT_WRITE);
+	uffd = block(&c, p, view);
+	end_controller(&c, f->tc->param);
+	/* The last close of the control fd revokes; it waits for no fault. */
+	if (f->tc->param != EXECS)
+		assert_true(EVENTUALLY(gone(second, view2 + PAGE)));
+	assert_true(still_busy(p));
+	close(uffd);
+	o = FINISH(p, "read after the controller's end");
+	/* Until the fault is over the old address space is not dead. */
+	if (f->tc->param != EXECS)
+		assert_int_equal(o.sig, SIGBUS);
+	assert_true(EVENTUALLY(gone(p, view + PAGE)));
+	assert_true(EVENTUALLY(gone(second, view2)));
+}
+
+static void *read_word(void *arg)
+{
+	(void)*(volatile uint64_t *)arg;
+	return NULL;
+}
+
+static long op_read_in_a_thread(const long *a)
+{
+	pthread_t thread;
+
+	return pthread_create(&thread, NULL, read_word, (void *)a[0]) ? -1 : 0;
+}
+
+/* The fault in flight is the last that knows the view. */
+static void everything_is_closed_during_a_blocked_fault(struct fixture *f)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	struct controller c;
+	struct peer *p;
+	unsigned long view;
+	int remote, status;
+
+	(void)f;
+	controller_start(&c, 0, RW);
+	p = peer_spawn();
+	view = map_view(p, c.viewfd, PROT_READ);
+	EXPECT_CALL(c.peer, op_truncate, c.fd, CTL_PAGES * PAGE);
+	remote = CALL(c.peer, op_uffd, c.ctl, 0).ret;
+	if (remote < 0)
+		SKIP("no userfaultfd");
+	pfd.fd = peer_take_fd(c.peer, remote);
+	EXPECT_CALL(c.peer, op_close, remote);
+	EXPECT_CALL(p, op_read_in_a_thread, view + PAGE);
+	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
+		fail_msg("no fault reached the userfaultfd");
+	EXPECT_CALL(p, op_munmap, view, CTL_PAGES * PAGE);
+	close(c.viewfd);
+	peer_kill(c.peer);
+	close(pfd.fd);
+	/* The fault comes again, and finds no mapping. */
+	status = peer_reap(p);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+/* ---- fork ---- */
+
+static void child_of_the_controller_has_no_source(struct fixture *f)
+{
+	struct controller c;
+	struct peer *child, *p = peer_spawn();
+	unsigned long source, view, plain;
+
+	(void)f;
+	controller_start(&c, 0, RW);
+	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	plain = EXPECT_CALL(c.peer, op_mmap, c.fd, PAGE, PROT_READ, 0);
+	source = EXPECT_CALL(c.peer, op_ctl_source, c.ctl, 1);
+	EXPECT_VALUE(WORD(1), CALL(c.peer, op_read, source));
+	child = peer_fork(c.peer);
+	assert_non_null(child);
+	EXPECT_VALUE(WORD(0), CALL(child, op_read, plain));
+	assert_int_equal(CALL(child, op_read, source).sig, SIGSEGV);
+	/* Nor the table: it belongs to the other address space. */
+	EXPECT_CALL_ERRNO(EIO, child, op_ctl_unmap, c.ctl, 0, 1);
+	EXPECT_CALL_ERRNO(EIO, child, op_ctl_map, c.ctl, c.fd, 0, 1, 0,
+			  R | MEMVIEW_MAP_REPLACE);
+	EXPECT_CALL_ERRNO(EIO, child, op_ctl_protect, c.ctl, 0, 1, R);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	/* The child's close is not the last. */
+	EXPECT_CALL(child, op_close, c.ctl);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	EXPECT_CALL(c.peer, op_ctl_unmap, c.ctl, 0, 2);
+	EXPECT_SIGBUS(view + PAGE, CALL(p, op_read, view + PAGE));
+}
+
+static void child_of_the_controller_can_revoke(struct fixture *f)
+{
+	struct controller c;
+	struct peer *child, *p = peer_spawn();
+	unsigned long view;
+
+	(void)f;
+	controller_start(&c, 0, RW);
+	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	child = peer_fork(c.peer);
+	assert_non_null(child);
+	EXPECT_CALL(child, op_ctl_revoke, c.ctl);
+	EXPECT_SIGBUS(view + PAGE, CALL(p, op_read, view + PAGE));
+	EXPECT_CALL_ERRNO(ESHUTDOWN, c.peer, op_ctl_unmap, c.ctl, 0, 1);
+}
+
+static void child_outlives_the_controller(struct fixture *f)
+{
+	struct controller c;
+	struct peer *child, *p = peer_spawn();
+	unsigned long view;
+
+	(void)f;
+	controller_start(&c, 0, RW);
+	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	child = peer_fork(c.peer);
+	assert_non_null(child);
+	peer_kill(c.peer);
+	assert_true(EVENTUALLY(gone(p, view + PAGE)));
+	assert_true(EVENTUALLY(CALL(child, op_ctl_viewfd, c.ctl).err == ESHUTDOWN));
+}
+
+/* Forks all the time, with entries of the view to copy or not to copy. */
+static long op_fork_and_look(const long *a)
+{
+	while (!atomic_load(&shared->stop)) {
+		struct outcome o;
+		pid_t pid;
+		int status;
+
+		PROBE(op_fill, a[0], a[1], SECRET);
+		pid = fork();
+		if (!pid) {
+			/* 1 is what the pages hold when they have been taken. */
+			bool bad = false;
+
+			for (long i = 0; i < a[1]; i++) {
+				o = PROBE(op_read, a[0] + i * PAGE);
+				bad |= !o.sig && o.ret == 1;
+			}
+			_exit(bad);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			return -1;
+		if (status)
+			atomic_fetch_add(&shared->bad, 1);
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return 0;
+}
+
+/* A revoked entry must not come back in a child forked at that moment. */
+static void fork_racing_unmap_and_narrowing(struct fixture *f)
+{
+	bool narrow = f->tc->param;
+	char *plain = map_file(f, PROT_READ | PROT_WRITE);
+
+	map_pages(f, 0, 0, 8, RW);
+	START(f->peer, op_fork_and_look, f->view, 8);
+	for (int i = 0; i < 25; i++) {
+		wait_loops(1);
+		if (narrow)
+			protect_pages(f, 0, 8, R);
+		else
+			unmap_pages(f, 0, 8);
+		/* From now on nobody writes; and nobody may see it, if unmapped. */
+		op_fill(ARGS((long)plain, 8, narrow ? 2 : 1));
+		wait_loops(1);
+		for (int page = 0; page < 8; page++)
+			assert_int_equal(*(volatile uint64_t *)(plain + page * PAGE),
+					 narrow ? 2 : 1);
+		op_fill(ARGS((long)plain, 8, 2));
+		map_pages(f, 0, 0, 8, RW | MEMVIEW_MAP_REPLACE);
+	}
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "fork loop"));
+	assert_int_equal(atomic_load(&shared->bad), 0);
+}
+
+/* ---- control fds in odd places ---- */
+
+static int send_fds(int sock, const int *fds, size_t n)
+{
+	union {
+		char buf[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
+		.msg_controllen = CMSG_SPACE(n * sizeof(int)),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	return sendmsg(sock, &msg, 0) == 1 ? 0 : -1;
+}
+
+static void control_fd_in_flight_keeps_the_view(struct fixture *f)
+{
+	int sv[2];
+
+	lend(f, 4, RW);
+	EXPECT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, sv));
+	EXPECT_OK(send_fds(sv[0], &f->ctl, 1));
+	close(f->ctl);
+	f->ctl = -1;
+	READS(f, 1, WORD(1));
+	/* Thrown away without being received: that was the last close. */
+	close(sv[0]);
+	close(sv[1]);
+	assert_true(EVENTUALLY(gone(f->peer, AT(f, 1))));
+}
+
+/* Only the garbage collector of unix sockets finds it. */
+static void control_fd_in_its_own_socket_is_collected(struct fixture *f)
+{
+	int sv[2], fds[2], other[2];
+
+	lend(f, 4, RW);
+	EXPECT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, sv));
+	fds[0] = f->ctl;
+	fds[1] = sv[1];
+	EXPECT_OK(send_fds(sv[0], fds, 2));
+	close(f->ctl);
+	f->ctl = -1;
+	close(sv[1]);
+	close(sv[0]);
+	/* Closing any socket starts it. */
+	EXPECT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, other));
+	close(other[0]);
+	close(other[1]);
+	assert_true(EVENTUALLY(gone(f->peer, AT(f, 1))));
+}
+
+static void control_fd_that_a_peer_gets_by_scm_rights(struct fixture *f)
+{
+	int ctl = peer_send_fd(f->peer, f->ctl);
+	int fd = EXPECT_CALL(f->peer, op_memfd, 4 * PAGE, 100);
+
+	lend(f, 4, RW);
+	EXPECT_CALL_ERRNO(EIO, f->peer, op_ctl_map, ctl, fd, 0, 1, 8, R);
+	EXPECT_CALL_ERRNO(EIO, f->peer, op_ctl_protect, ctl, 0, 4, RW);
+	EXPECT_CALL_ERRNO(EIO, f->peer, op_ctl_unmap, ctl, 0, 4);
+	assert_int_equal(rights_at(f->ctl, 0), RW);
+	close(f->ctl);
+	f->ctl = -1;
+	READS(f, 1, WORD(1));
+	EXPECT_CALL(f->peer, op_close, ctl);
+	READ_SIGBUS(f, 1);
+}
+
+static void duplicate_of_the_control_fd_keeps_the_view(struct fixture *f)
+{
+	int fd = dup(f->ctl);
+
+	lend(f, 4, RW);
+	close(f->ctl);
+	f->ctl = fd;
+	READS(f, 1, WORD(1));
+	protect_pages(f, 0, 4, R);
+	WRITE_SEGV(f, 1);
+	close(fd);
+	f->ctl = -1;
+	READ_SIGBUS(f, 1);
+}
+
+/* ---- peers that come and go ---- */
+
+static void peers_die_during_table_changes(struct fixture *f)
+{
+	struct peer *p;
+	unsigned long view;
+
+	map_pages(f, 0, 0, 16, RW);
+	START(f->peer, op_scan, f->view, 16, 0);
+	for (int i = 0; i < 10; i++) {
+		p = another_peer(f, f->viewfd, PROT_READ | PROT_WRITE, &view);
+		START(p, op_scan, view, 16, 0);
+		wait_loops(3);
+		kill(p->pid, SIGKILL);
+		for (int j = 0; j < 10; j++) {
+			unmap_pages(f, 0, 16);
+			map_pages(f, 0, 0, 16, j & 1 ? R : RW);
+		}
+		peer_kill(p);
+	}
+	wait_loops(3);
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "scan"));
+	assert_int_equal(atomic_load(&shared->bad), 0);
+}
+
+#define ENDS(fn) \
+	CASE_VARIANT(fn, "exit", EXITS), \
+	CASE_VARIANT(fn, "SIGKILL", KILLED), \
+	CASE_VARIANT(fn, "exec", EXECS)
+
+static const struct test_case cases[] = {
+	ENDS(controller_ends),
+	ENDS(controller_ends_but_its_control_fd_does_not),
+	CASE_VARIANT(controller_dies_with_nothing_lent, "empty table", EMPTY),
+	CASE_VARIANT(controller_dies_with_nothing_lent, "source unmapped", UNMAPPED),
+	CASE_VARIANT(controller_dies_with_nothing_lent, "source inaccessible", TAMPERED),
+	CASE(plain_memory_survives_its_owner),
+	ENDS(controller_ends_during_a_blocked_fault),
+	CASE(everything_is_closed_during_a_blocked_fault),
+	CASE(child_of_the_controller_has_no_source),
+	CASE(child_of_the_controller_can_revoke),
+	CASE(child_outlives_the_controller),
+	{ .name = "fork_racing_unmap_and_narrowing", .run = fork_racing_unmap_and_narrowing,
+	  .variant = "unmap", .param = 0, .backings = ON(MEMFD) | ON(HUGETLB) | ON(EXT4) },
+	{ .name = "fork_racing_unmap_and_narrowing", .run = fork_racing_unmap_and_narrowing,
+	  .variant = "narrow", .param = 1, .backings = ON(MEMFD) | ON(HUGETLB) | ON(EXT4) },
+	CASE(control_fd_in_flight_keeps_the_view),
+	CASE(control_fd_in_its_own_socket_is_collected),
+	CASE(control_fd_that_a_peer_gets_by_scm_rights),
+	CASE(duplicate_of_the_control_fd_keeps_the_view),
+	CASE(peers_die_during_table_changes),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "adv_death", cases);
+}

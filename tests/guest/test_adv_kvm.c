@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A peer that runs a virtual machine on the view: KVM mirrors the peer's page
+ * table as the view mirrors the source's, and must lose what the peer loses.
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define NR		16UL	/* pages that the guest sees */
+#define CODE_AT		0x1000
+#define VIEW_AT		0x10000
+
+/* Real mode; ds is at the view, bx the page in it. */
+static const unsigned char guest_code[] = {
+	[0x00] = 0x8b, 0x07,		/* mov (%bx), %ax */
+	[0x02] = 0xf4,			/* hlt */
+	[0x10] = 0x89, 0x07,		/* mov %ax, (%bx) */
+	[0x12] = 0xf4,			/* hlt */
+	[0x20] = 0xff, 0x07,		/* incw (%bx) */
+	[0x22] = 0x41,			/* inc %cx */
+	[0x23] = 0xeb, 0xfb,		/* jmp to incw */
+};
+
+enum { DO_READ = 0x00, DO_WRITE = 0x10, DO_LOOP = 0x20 };
+
+/* What is no plain success of KVM_RUN. */
+#define EXITED(reason)	(0x100000L | (reason))
+#define MMIO_WRITE	EXITED(KVM_EXIT_MMIO | 0x1000)
+#define MMIO_READ	EXITED(KVM_EXIT_MMIO)
+
+static int vm, vcpu;
+static struct kvm_run *run_area;
+
+/* view address -> 0. In a peer, which is a process of its own. */
+static long op_kvm_start(const long *a)
+{
+	struct kvm_userspace_memory_region slot[2] = {
+		{ .slot = 0, .guest_phys_addr = CODE_AT, .memory_size = PAGE },
+		{ .slot = 1, .guest_phys_addr = VIEW_AT, .memory_size = NR * PAGE,
+		  .userspace_addr = a[0] },
+	};
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	void *code = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct kvm_sregs sregs;
+
+	if (kvm < 0 || code == MAP_FAILED)
+		return -1;
+	memcpy(code, guest_code, sizeof(guest_code));
+	slot[0].userspace_addr = (uintptr_t)code;
+	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	if (vm < 0 || ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot[0]) ||
+	    ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot[1]))
+		return -1;
+	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+	if (vcpu < 0)
+		return -1;
+	run_area = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0),
+			PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+	if (run_area == MAP_FAILED || ioctl(vcpu, KVM_GET_SREGS, &sregs))
+		return -1;
+	sregs.cs.base = 0;
+	sregs.cs.selector = 0;
+	sregs.ds.base = VIEW_AT;
+	sregs.ds.selector = VIEW_AT >> 4;
+	return ioctl(vcpu, KVM_SET_SREGS, &sregs);
+}
+
+/* what, page, value -> value or EXITED() or -1 and errno */
+static long op_kvm_run(const long *a)
+{
+	struct kvm_regs regs = {
+		.rip = CODE_AT + a[0], .rbx = a[1] * PAGE, .rax = a[2], .rflags = 2,
+	};
+	long ret;
+	int err;
+
+	if (ioctl(vcpu, KVM_SET_REGS, &regs))
+		return EXITED(0xfff);
+	ret = ioctl(vcpu, KVM_RUN, 0);
+	err = errno;
+	if (ret) {
+		errno = err;
+		return -1;
+	}
+	if (run_area->exit_reason == KVM_EXIT_HLT) {
+		ioctl(vcpu, KVM_GET_REGS, &regs);
+		return regs.rax & 0xffff;
+	}
+	ret = EXITED(run_area->exit_reason);
+	if (run_area->exit_reason == KVM_EXIT_MMIO) {
+		ret |= run_area->mmio.is_write ? 0x1000 : 0;
+		/* Ends what has been emulated half. */
+		run_area->immediate_exit = 1;
+		ioctl(vcpu, KVM_RUN, 0);
+		run_area->immediate_exit = 0;
+	}
+	return ret;
+}
+
+/* How often the guest has gone round. */
+static long op_kvm_cx(const long *a)
+{
+	struct kvm_regs regs;
+
+	(void)a;
+	return ioctl(vcpu, KVM_GET_REGS, &regs) ? -1 : (long)(regs.rcx & 0xffff);
+}
+
+static void need_kvm(void)
+{
+	int fd;
+
+	if (access("/dev/kvm", F_OK))
+		(void)!system("modprobe -q kvm-amd || modprobe -q kvm-intel");
+	fd = open("/dev/kvm", O_RDWR);
+	if (fd < 0)
+		SKIP("no /dev/kvm: %s", strerror(errno));
+	close(fd);
+}
+
+static void start(struct fixture *f, uint32_t rights)
+{
+	struct outcome o;
+
+	need_kvm();
+	map_pages(f, 0, 0, NR, rights);
+	EXPECT_CALL(f->peer, op_kvm_start, f->view);
+	o = CALL(f->peer, op_kvm_run, DO_READ, 1, 0);
+	if (o.ret == -1 && o.err == EFAULT &&
+	    is_tail_page(map_file(f, PROT_READ) + PAGE)) {
+		READS(f, 1, WORD(1));
+		SKIP("this KVM refuses tail pages of large folios in VM_PFNMAP mappings");
+	}
+	EXPECT_VALUE(1, o);
+}
+
+static uint16_t count(struct fixture *f, unsigned long page)
+{
+	return (uint16_t)file_word(f->file, page * PAGE);
+}
+
+/* Starts the guest's endless count on a page that holds 0. */
+static void start_counting(struct fixture *f, unsigned long page)
+{
+	assert_true(file_set_word(f->file, page * PAGE, 0));
+	START(f->peer, op_kvm_run, DO_LOOP, page, 0);
+	if (!EVENTUALLY(count(f, page)))
+		fail_msg("the guest does not run");
+}
+
+static void check_stands_still(struct fixture *f, unsigned long page)
+{
+	uint16_t was = count(f, page);
+
+	for (int i = 0; i < 5; i++) {
+		nap();
+		assert_int_equal(count(f, page), was);
+	}
+}
+
+static void guest_reads_and_writes(struct fixture *f)
+{
+	start(f, RW);
+	for (unsigned long i = 0; i < NR; i++)
+		EXPECT_VALUE(i, CALL(f->peer, op_kvm_run, DO_READ, i));
+	for (unsigned long i = 0; i < NR; i++)
+		EXPECT_VALUE(0x4000 + i, CALL(f->peer, op_kvm_run, DO_WRITE, i, 0x4000 + i));
+	for (unsigned long i = 0; i < NR; i++)
+		assert_int_equal(count(f, i), 0x4000 + i);
+}
+
+/* KVM never upgrades a present read-only entry: a read must already ask for W. */
+static void guest_writes_what_it_has_read(struct fixture *f)
+{
+	start(f, RW);
+	for (int round = 0; round < 3; round++) {
+		for (unsigned long i = 0; i < NR; i++)
+			EXPECT_VALUE(i, CALL(f->peer, op_kvm_run, DO_READ, i));
+		for (unsigned long i = 0; i < NR; i++)
+			EXPECT_VALUE(i, CALL(f->peer, op_kvm_run, DO_WRITE, i, i));
+		/* And so after write-back has cleaned the page, and after a narrowing. */
+		if (round == 0)
+			EXPECT_OK(fsync(f->file));
+		protect_pages(f, 0, NR, R);
+		EXPECT_VALUE(2, CALL(f->peer, op_kvm_run, DO_READ, 2));
+		protect_pages(f, 0, NR, RW);
+	}
+}
+
+static void guest_writes_what_the_peer_has_read(struct fixture *f)
+{
+	start(f, RW);
+	unmap_pages(f, 0, NR);
+	map_pages(f, 0, 0, NR, RW);
+	for (unsigned long i = 0; i < NR; i++)
+		READS(f, i, WORD(i));
+	for (unsigned long i = 0; i < NR; i++)
+		EXPECT_VALUE(7, CALL(f->peer, op_kvm_run, DO_WRITE, i, 7));
+}
+
+static void guest_write_to_a_read_only_range(struct fixture *f)
+{
+	struct outcome o;
+
+	start(f, R);
+	/* With an entry, and without. */
+	for (int i = 1; i < 8; i += 6) {
+		if (i == 7) {
+			unmap_pages(f, 0, NR);
+			map_pages(f, 0, 0, NR, R);
+		}
+		o = CALL(f->peer, op_kvm_run, DO_WRITE, i, 99);
+		if (!(o.ret == MMIO_WRITE || (o.ret == -1 && o.err == EFAULT)))
+			fail_msg("KVM_RUN: %#lx, errno %d, signal %d", o.ret, o.err, o.sig);
+		assert_int_equal(file_word(f->file, i * PAGE), WORD(i));
+		EXPECT_VALUE(i, CALL(f->peer, op_kvm_run, DO_READ, i));
+	}
+}
+
+static void lazy_write_gives_mmio_but_never_less_than_the_truth(struct fixture *f)
+{
+	struct outcome o;
+
+	need_kvm();
+	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
+	EXPECT_CALL(f->peer, op_kvm_start, f->view);
+	EXPECT_VALUE(3, CALL(f->peer, op_kvm_run, DO_READ, 3));
+	o = CALL(f->peer, op_kvm_run, DO_WRITE, 3, 55);
+	if (o.ret == MMIO_WRITE)
+		assert_int_equal(count(f, 3), 3);
+	else
+		EXPECT_VALUE(55, o);
+	EXPECT_VALUE(55, CALL(f->peer, op_kvm_run, DO_WRITE, 4, 55));
+	assert_int_equal(count(f, 4), 55);
+}
+
+enum taken { T_UNMAP, T_REVOKE, T_SIZE, T_SOURCE, T_CLOSE };
+
+static void vcpu_loses_what_is_taken_while_it_runs(struct fixture *f)
+{
+	struct mapping m;
+	bool back = false;
+
+	start(f, RW);
+	m = source_mapping(f, 0);
+	start_counting(f, 5);
+	switch ((enum taken)f->tc->param) {
+	case T_UNMAP:
+		unmap_pages(f, 5, 1);
+		back = true;
+		break;
+	case T_REVOKE:
+		EXPECT_OK(mv_revoke(f->ctl));
+		break;
+	case T_SIZE:
+		EXPECT_OK(mv_set_size(f->ctl, 4 * PAGE));
+		break;
+	case T_SOURCE:
+		EXPECT_OK(munmap((void *)m.start, m.end - m.start));
+		break;
+	case T_CLOSE:
+		close(f->ctl);
+		f->ctl = -1;
+		break;
+	}
+	check_stands_still(f, 5);
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+	/* Nothing is lost of what was written before. */
+	EXPECT_VALUE(count(f, 5), CALL(f->peer, op_kvm_cx, 0));
+	EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, 5);
+	if (back) {
+		map_pages(f, 5, 5, 1, RW);
+		start_counting(f, 5);
+		unmap_pages(f, 5, 1);
+		check_stands_still(f, 5);
+		check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__,
+			    __LINE__);
+	}
+}
+
+static void vcpu_loses_w_while_it_runs(struct fixture *f)
+{
+	struct outcome o;
+
+	start(f, RW);
+	start_counting(f, 5);
+	protect_pages(f, 0, NR, R);
+	check_stands_still(f, 5);
+	o = FINISH(f->peer, "KVM_RUN");
+	if (!(o.ret == MMIO_WRITE || (o.ret == -1 && o.err == EFAULT)))
+		fail_msg("KVM_RUN: %#lx, errno %d, signal %d", o.ret, o.err, o.sig);
+	check_stands_still(f, 5);
+	protect_pages(f, 0, NR, RW);
+	EXPECT_VALUE(9, CALL(f->peer, op_kvm_run, DO_WRITE, 5, 9));
+}
+
+static void vcpu_goes_on_in_what_replaces_its_page(struct fixture *f)
+{
+	int other = make_file(f->backing, f->file_size, 0);
+
+	start(f, RW);
+	start_counting(f, 5);
+	assert_true(file_set_word(other, 5 * PAGE, 0));
+	EXPECT_OK(mv_map(f->ctl, other, 0, NR * PAGE, 0, RW | MEMVIEW_MAP_REPLACE));
+	check_stands_still(f, 5);
+	if (!EVENTUALLY(file_word(other, 5 * PAGE)))
+		fail_msg("the guest does not run on");
+	unmap_pages(f, 0, NR);
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+	EXPECT_VALUE((uint16_t)(count(f, 5) + file_word(other, 5 * PAGE)),
+		     CALL(f->peer, op_kvm_cx, 0));
+}
+
+/* Reclaim, write-back, migration of the page below a running guest. */
+static void vcpu_loses_no_write_to_memory_management(struct fixture *f)
+{
+	char *source;
+
+	start(f, RW);
+	source = source_at(f, 0);
+	start_counting(f, 5);
+	for (int i = 0; i < 5; i++) {
+		uint16_t was = count(f, 5);
+
+		madvise(source, NR * PAGE, 21 /* MADV_PAGEOUT */);
+		madvise(source, NR * PAGE, MADV_DONTNEED);
+		fsync(f->file);
+		put_text("/proc/sys/vm/compact_memory", "1");
+		assert_true(EVENTUALLY(count(f, 5) != was));
+	}
+	unmap_pages(f, 0, NR);
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+	EXPECT_VALUE(count(f, 5), CALL(f->peer, op_kvm_cx, 0));
+}
+
+static void peer_with_a_running_guest_is_killed(struct fixture *f)
+{
+	start(f, RW);
+	start_counting(f, 5);
+	peer_kill(f->peer);
+	check_stands_still(f, 5);
+	unmap_pages(f, 0, NR);
+}
+
+/* The control: plain memory stays with the guest, whatever its owner does. */
+static void guest_keeps_plain_memory(struct fixture *f)
+{
+	unsigned long plain;
+	int fd;
+
+	need_kvm();
+	fd = peer_send_fd(f->peer, f->file);
+	plain = EXPECT_CALL(f->peer, op_mmap, fd, NR * PAGE, PROT_READ | PROT_WRITE, 0);
+	EXPECT_CALL(f->peer, op_kvm_start, plain);
+	map_pages(f, 0, 0, NR, RW);
+	start_counting(f, 5);
+	EXPECT_OK(mv_revoke(f->ctl));
+	for (int i = 0; i < 2; i++) {
+		uint16_t was = count(f, 5);
+
+		assert_true(EVENTUALLY(count(f, 5) != was));
+	}
+	peer_kill(f->peer);
+}
+
+#define TAKEN(how, mask) \
+	{ .name = "vcpu_loses_what_is_taken_while_it_runs", \
+	  .run = vcpu_loses_what_is_taken_while_it_runs, .backings = mask, \
+	  .variant = #how, .param = how }
+
+static const struct test_case cases[] = {
+	CASE_ON(guest_reads_and_writes, ON_ALL),
+	CASE_ON(guest_writes_what_it_has_read, ON_ALL),
+	CASE_ON(guest_writes_what_the_peer_has_read, ON_ALL),
+	CASE_ON(guest_write_to_a_read_only_range, ON_ALL),
+	CASE_ON(lazy_write_gives_mmio_but_never_less_than_the_truth, ON(MEMFD) | ON(EXT4)),
+	TAKEN(T_UNMAP, ON_ALL),
+	TAKEN(T_REVOKE, ON(MEMFD)),
+	TAKEN(T_SIZE, ON(MEMFD)),
+	TAKEN(T_SOURCE, ON(MEMFD)),
+	TAKEN(T_CLOSE, ON(MEMFD)),
+	CASE_ON(vcpu_loses_w_while_it_runs, ON(MEMFD) | ON(EXT4)),
+	CASE_ON(vcpu_goes_on_in_what_replaces_its_page, ON(MEMFD) | ON(EXT4)),
+	CASE_ON(vcpu_loses_no_write_to_memory_management, ON(MEMFD) | ON(EXT4)),
+	CASE(peer_with_a_running_guest_is_killed),
+	CASE_ON(guest_keeps_plain_memory, ON(MEMFD)),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "adv_kvm", cases);
+}
