@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@
 
 #include "stress.h"
 
-#define FOREIGN_PAGES	32
+#define FOREIGN_PAGES	16
 #define MAX_VICTIMS	32	/* pages; and pages of a span */
 
 /* A page of a view: what is mapped there. */
@@ -63,6 +64,10 @@ struct controller {
 struct lane {
 	struct controller *controller;
 	pthread_t thread;
+	/* Unmaps the same as the lane at the same time; see op_unmap_twice(). */
+	pthread_t rival;
+	sem_t rival_go, rival_done;
+	uint64_t rival_bytes;
 	unsigned int index;
 	uint64_t random;
 	unsigned long first;	/* page of views and files */
@@ -211,19 +216,32 @@ static void forget(struct lane *lane, const struct span *span)
 		lane->slots[span->view][span->first + i].file = -1;
 }
 
-static void unmap_span(struct lane *lane, const struct span *span)
+static uint64_t mapped_bytes(const struct lane *lane, const struct span *span)
 {
-	uint64_t bytes, want = 0;
+	uint64_t bytes = 0;
 
 	for (unsigned long i = 0; i < span->nr; i++)
-		want += PAGE * (lane->slots[span->view][span->first + i].file >= 0);
+		bytes += PAGE * (lane->slots[span->view][span->first + i].file >= 0);
+	return bytes;
+}
+
+/* Returns the bytes that this call has removed. */
+static uint64_t do_unmap(struct lane *lane, const struct span *span)
+{
+	uint64_t bytes;
+
 	check(lane, memview_unmap(lane->controller->views[span->view],
 				  span->first * PAGE, span->nr * PAGE, &bytes),
 	      "unmap");
-	if (bytes != want)
+	count_add(N_UNMAP, 1);
+	return bytes;
+}
+
+static void unmap_span(struct lane *lane, const struct span *span)
+{
+	if (do_unmap(lane, span) != mapped_bytes(lane, span))
 		fail("unmap: not the bytes that were mapped", 0);
 	forget(lane, span);
-	count_add(N_UNMAP, 1);
 }
 
 /*
@@ -384,12 +402,71 @@ static void op_unmap(struct lane *lane)
 	secrets(lane);
 }
 
+static void *rival_run(void *argument)
+{
+	struct lane *lane = argument;
+
+	for (;;) {
+		while (sem_wait(&lane->rival_go))
+			;
+		if (atomic_load(&board->stop) ||
+		    atomic_load(&lane->controller->ending))
+			break;
+		lane->rival_bytes = do_unmap(lane, &lane->span);
+		count_flush();
+		sem_post(&lane->rival_done);
+	}
+	return NULL;
+}
+
+/*
+ * Two threads unmap the same. Whichever returns first, and even if it has found
+ * nothing to remove: then it is gone.
+ */
+static void op_unmap_twice(struct lane *lane)
+{
+	uint64_t want = mapped_bytes(lane, &lane->span), got;
+
+	/* Everywhere else first, so that nothing comes between this and that. */
+	forget(lane, &lane->span);
+	unmap_victims(lane);
+	sem_post(&lane->rival_go);
+	dwell(lane);
+	got = do_unmap(lane, &lane->span);
+	secrets(lane);
+	/* A life that ends is not waited for by rivals: nor are they. */
+	while (sem_trywait(&lane->rival_done)) {
+		const struct timespec time = { .tv_nsec = 100 * 1000 };
+
+		if (atomic_load(&lane->controller->ending) ||
+		    atomic_load(&board->stop))
+			return;
+		nanosleep(&time, NULL);
+	}
+	if (got + lane->rival_bytes != want)
+		fail("unmap: two calls have not removed what was mapped", 0);
+	count_add(N_UNMAP_TWICE, 1);
+}
+
 /* Old and new can be the same pages: then they are not lent here either. */
 static void op_replace(struct lane *lane)
 {
 	map_range(lane, &lane->span, true);
 	unmap_victims(lane);
 	secrets(lane);
+}
+
+static void drop_by_punch(struct lane *lane)
+{
+	for (unsigned int i = 0; i < lane->nr_victims; i++) {
+		const struct victim *victim = &lane->victims[i];
+
+		if (fallocate(files[victim->file],
+			      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			      victim->page * PAGE, PAGE))
+			fail("fallocate", errno);
+		count_add(N_PUNCH, 1);
+	}
 }
 
 /* Where the driver's own mappings have a victim, in this process. */
@@ -455,6 +532,11 @@ static void page_out_victims(struct lane *lane)
 
 static void op_narrow(struct lane *lane)
 {
+	/* Then what is in them is from peers alone, and clean but for them. */
+	if (random_once_in(&lane->random, 3)) {
+		drop_by_punch(lane);
+		dwell(lane);
+	}
 	narrow_victims(lane, MEMVIEW_WRITE, N_NARROW);
 	/* What peers wrote must stay as well as what we write. */
 	if (random_once_in(&lane->random, 2))
@@ -476,6 +558,7 @@ static void op_noexec(struct lane *lane)
 	narrow_victims(lane, MEMVIEW_EXEC, N_NOEXEC);
 	mark_victims(lane, TAG_DATA);
 	dwell(lane);
+	dwell(lane);
 	mark_victims(lane, TAG_OPEN);
 	widen_victims(lane);
 }
@@ -496,8 +579,10 @@ static uint64_t frame_of(struct lane *lane, const void *addr)
  * anybody, here to this process's private memory. No peer may meet them there
  * (R3). Peers go on using the ranges, which have new pages or none.
  */
-static void free_and_reuse(struct lane *lane, void (*drop)(struct lane *lane))
+static void free_and_reuse(struct lane *lane, void (*drop)(struct lane *lane),
+			   unsigned long times)
 {
+	const size_t len = FOREIGN_PAGES * PAGE;
 	uint64_t frames[MAX_VICTIMS], wanted[PAGE_WORDS];
 	unsigned long reused = 0;
 	uint64_t *mem;
@@ -509,46 +594,37 @@ static void free_and_reuse(struct lane *lane, void (*drop)(struct lane *lane))
 		frames[i] = frame_of(lane, victim);
 	}
 	fill(wanted, PAGE_WORDS, word_of(TAG_FOREIGN, lane->number));
-	mem = mmap(NULL, FOREIGN_PAGES * PAGE, PROT_READ | PROT_WRITE,
+	mem = mmap(NULL, len, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (mem == MAP_FAILED)
 		fail("mmap", errno);
-	madvise(mem, FOREIGN_PAGES * PAGE, MADV_NOHUGEPAGE);
+	madvise(mem, len, MADV_NOHUGEPAGE);
 
-	drop(lane);
-	for (unsigned int i = 0; i < FOREIGN_PAGES; i++)
-		fill(page_of(mem, i), PAGE_WORDS, wanted[0]);
-	dwell(lane);
-	for (unsigned int i = 0; i < FOREIGN_PAGES; i++)
-		compare("private memory of the controller written", -1, i,
-			page_of(mem, i), wanted);
+	/* The second time and later, peers are about to fault new pages in. */
+	while (times--) {
+		drop(lane);
+		for (unsigned int i = 0; i < FOREIGN_PAGES; i++)
+			fill(page_of(mem, i), PAGE_WORDS, wanted[0]);
+		dwell(lane);
+		for (unsigned int i = 0; i < FOREIGN_PAGES; i++)
+			compare("private memory of the controller written", -1,
+				i, page_of(mem, i), wanted);
+		for (unsigned int i = 0; i < FOREIGN_PAGES; i++) {
+			uint64_t frame = frame_of(lane, page_of(mem, i));
 
-	for (unsigned int i = 0; i < FOREIGN_PAGES; i++) {
-		uint64_t frame = frame_of(lane, page_of(mem, i));
-
-		for (unsigned int j = 0; frame && j < lane->nr_victims; j++)
-			reused += frame == frames[j];
+			for (unsigned int j = 0; frame && j < lane->nr_victims; j++)
+				reused += frame == frames[j];
+		}
+		madvise(mem, len, MADV_DONTNEED);
+		dwell(lane);
 	}
 	count_add(N_REUSED, reused);
-	munmap(mem, FOREIGN_PAGES * PAGE);
-}
-
-static void drop_by_punch(struct lane *lane)
-{
-	for (unsigned int i = 0; i < lane->nr_victims; i++) {
-		const struct victim *victim = &lane->victims[i];
-
-		if (fallocate(files[victim->file],
-			      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			      victim->page * PAGE, PAGE))
-			fail("fallocate", errno);
-		count_add(N_PUNCH, 1);
-	}
+	munmap(mem, len);
 }
 
 static void op_punch(struct lane *lane)
 {
-	free_and_reuse(lane, drop_by_punch);
+	free_and_reuse(lane, drop_by_punch, 1 + random_below(&lane->random, 8));
 	mark_victims(lane, TAG_OPEN);
 }
 
@@ -577,7 +653,7 @@ static void op_truncate(struct lane *lane)
 		lane->victims[lane->nr_victims++] = (struct victim){
 			.file = first.file, .page = page,
 		};
-	free_and_reuse(lane, drop_by_truncate);
+	free_and_reuse(lane, drop_by_truncate, 1);
 	if (ftruncate(files[first.file], end * PAGE))
 		fail("ftruncate", errno);
 	mark_victims(lane, TAG_OPEN);
@@ -624,9 +700,10 @@ static void choose_span(struct lane *lane)
 static void *lane_run(void *argument)
 {
 	static void (*const ops[])(struct lane *) = {
-		op_unmap, op_unmap, op_unmap, op_unmap, op_replace, op_replace,
-		op_narrow, op_narrow, op_noexec, op_punch, op_punch,
-		op_truncate, op_shrink,
+		op_unmap, op_unmap, op_unmap, op_unmap_twice, op_unmap_twice,
+		op_replace, op_replace,
+		op_narrow, op_narrow, op_noexec,
+		op_punch, op_punch, op_truncate, op_shrink,
 	};
 	struct lane *lane = argument;
 
@@ -725,8 +802,12 @@ void check_dead(unsigned long long life, uint64_t *const mem[FILES])
 
 static void join_lanes(struct lane *lanes)
 {
-	for (int i = 0; i < LANES; i++)
+	for (int i = 0; i < LANES; i++) {
 		pthread_join(lanes[i].thread, NULL);
+		/* So that it sees that the life ends. */
+		sem_post(&lanes[i].rival_go);
+		pthread_join(lanes[i].rival, NULL);
+	}
 }
 
 noreturn void controller_run(unsigned long long life, enum ending ending,
@@ -761,8 +842,14 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 		start_lane(&lanes[i]);
 	}
 	for (int i = 0; i < LANES; i++) {
-		int err = pthread_create(&lanes[i].thread, NULL, lane_run, &lanes[i]);
+		int err;
 
+		sem_init(&lanes[i].rival_go, 0, 0);
+		sem_init(&lanes[i].rival_done, 0, 0);
+		err = pthread_create(&lanes[i].rival, NULL, rival_run, &lanes[i]);
+		if (!err)
+			err = pthread_create(&lanes[i].thread, NULL, lane_run,
+					     &lanes[i]);
 		if (err)
 			fail("pthread_create", err);
 	}

@@ -430,6 +430,23 @@ static bool map_view(struct peer *peer, struct mapping *mapping)
 	return false;
 }
 
+/* Where some lane is at work. */
+static unsigned int random_hot(struct worker *worker)
+{
+	return atomic_load(&board->hot[random_below(&worker->random, LANES)]);
+}
+
+/* The page that a lane is at, as far as @mapping has it. */
+static unsigned long hot_page(struct worker *worker, const struct mapping *mapping,
+			      unsigned int hot)
+{
+	unsigned long page = HOT_PAGE(hot) + random_below(&worker->random, 4);
+
+	if (page < mapping->first || page >= mapping->first + mapping->nr)
+		return random_below(&worker->random, mapping->nr);
+	return page - mapping->first;
+}
+
 static void change_map(struct worker *worker)
 {
 	static const int prots[] = {
@@ -439,7 +456,9 @@ static void change_map(struct worker *worker)
 
 	if (own->addr)
 		release(own->addr, own->nr);
-	own->view = random_below(&worker->random, VIEWS);
+	own->view = random_once_in(&worker->random, 2) ?
+			HOT_VIEW(random_hot(worker)) :
+			random_below(&worker->random, VIEWS);
 	own->nr = 1 + random_below(&worker->random, options.pages);
 	own->first = random_below(&worker->random, options.pages - own->nr + 1);
 	own->most = prots[random_below(&worker->random,
@@ -486,6 +505,7 @@ static void change_protection(struct worker *worker)
 		PROT_READ | PROT_EXEC, RWX, RWX,
 	};
 	struct mapping *own = &worker->own;
+	unsigned long page = hot_page(worker, own, random_hot(worker));
 	unsigned long first = random_below(&worker->random, own->nr);
 	unsigned long nr = 1 + random_below(&worker->random, own->nr - first);
 	int prot = prots[random_below(&worker->random,
@@ -493,6 +513,8 @@ static void change_protection(struct worker *worker)
 	bool forbidden = (own->view == VIEW_NO_WRITE && (prot & PROT_WRITE)) ||
 			 ((prot & PROT_EXEC) && !(own->most & PROT_EXEC));
 
+	/* A present entry must not get a right that its range does not have. */
+	do_read(worker, own, page, 1);
 	/* Mostly all of it: pieces cannot be moved. */
 	if (!random_once_in(&worker->random, 4)) {
 		first = 0;
@@ -503,6 +525,10 @@ static void change_protection(struct worker *worker)
 	count_add(N_MPROTECT, 1);
 	if (forbidden)
 		found(worker, own, first, "mprotect gave a right", prot);
+	if (prot & PROT_EXEC)
+		do_call(worker, own, page, 1);
+	if (prot & PROT_WRITE)
+		do_write(worker, own, page, 1);
 }
 
 static void change_advice(struct worker *worker)
@@ -535,17 +561,6 @@ static void change_own(struct worker *worker)
 		changes[random_below(&worker->random, sizeof(changes) /
 				     sizeof(changes[0]))](worker);
 	pthread_mutex_unlock(&worker->peer->address_space);
-}
-
-/* The page that a lane is at, as far as @mapping has it. */
-static unsigned long hot_page(struct worker *worker, const struct mapping *mapping,
-			      unsigned int hot)
-{
-	unsigned long page = HOT_PAGE(hot) + random_below(&worker->random, 4);
-
-	if (page < mapping->first || page >= mapping->first + mapping->nr)
-		return random_below(&worker->random, mapping->nr);
-	return page - mapping->first;
 }
 
 static void use(struct worker *worker, const struct mapping *mapping,
@@ -583,8 +598,7 @@ static void *worker_run(void *argument)
 
 	change_map(worker);
 	for (unsigned int round = 0; goes_on(worker); round++) {
-		unsigned int hot = atomic_load(&board->hot[
-			random_below(&worker->random, LANES)]);
+		unsigned int hot = random_hot(worker);
 		const struct mapping *mapping =
 			&worker->peer->whole[HOT_VIEW(hot)];
 
