@@ -1,0 +1,1094 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Failure of every allocation and every copy from and to user space in turn:
+ * the first of a call, then the second, until the call gets by without meeting
+ * the one that was to fail (/proc/thread-self/fail-nth). Each time a call has
+ * failed, its errno must be one that it documents, nothing may have changed (R5)
+ * or be left behind, and the call must work when it is repeated. It may well
+ * succeed in spite of the failure, for some allocations have a second try; then
+ * all of its effect must be there.
+ *
+ * Needs a kernel with fault injection (KERNEL=debug or kasan).
+ */
+#include "common.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEBUGFS		"/sys/kernel/debug/"
+/* No call has that many places to fail. */
+#define MAX_NTH		20000U
+
+/* ---- Injection ------------------------------------------------------- */
+
+static bool put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+/* Makes all allocations candidates; NULL, or why this kernel cannot. */
+static const char *injection_prepare(void)
+{
+	static const struct {
+		const char *file;
+		const char *value;
+	} settings[] = {
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/verbose", "0" },
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+		{ "fail_usercopy/verbose", "0" },
+	};
+	char path[128];
+
+	if (access("/proc/self/fail-nth", W_OK))
+		return "this kernel has no fault injection";
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		snprintf(path, sizeof(path), DEBUGFS "%s", settings[i].file);
+		if (!put_text(path, settings[i].value))
+			return "this kernel lacks a kind of fault injection";
+	}
+	return NULL;
+}
+
+static void need_injection(void)
+{
+	const char *why = injection_prepare();
+
+	if (why)
+		SKIP("%s", why);
+}
+
+/* From here on, the @n-th candidate of this thread fails. */
+static int nth_begin(unsigned int n)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", n);
+
+	if (fd < 0 || write(fd, text, len) != len)
+		abort();
+	return fd;
+}
+
+/* Has it failed? */
+static bool nth_end(int fd)
+{
+	char text[16] = "";
+	/* If this is the one that fails, none has before. */
+	bool injected = pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
+
+	while (write(fd, "0", 1) != 1)
+		;
+	close(fd);
+	return injected;
+}
+
+/* ---- What a call can leave behind ------------------------------------ */
+
+static unsigned long count_mappings(ino_t ino)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long n = 0, inode;
+	char line[512];
+
+	if (!maps)
+		abort();
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1)
+			n += inode == ino;
+	}
+	fclose(maps);
+	return n;
+}
+
+static unsigned long count_fds(void)
+{
+	unsigned long n = 0;
+
+	for (int fd = 0; fd < 128; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static ino_t ino_of(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_ino;
+}
+
+struct leftovers {
+	struct table table;
+	unsigned long long sources;
+	unsigned long mappings;
+	unsigned long fds;
+};
+
+static void leftovers_read(struct fixture *f, struct leftovers *l)
+{
+	memset(l, 0, sizeof(*l));
+	if (f->ctl >= 0) {
+		table_read(f->ctl, &l->table);
+		l->sources = fdinfo(f->ctl, "sources");
+	}
+	l->mappings = count_mappings(ino_of(f->file));
+	l->fds = count_fds();
+}
+
+static void check_leftovers(struct fixture *f, const struct leftovers *was,
+			    const char *what)
+{
+	ino_t ino = ino_of(f->file);
+	struct leftovers is;
+
+	leftovers_read(f, &is);
+	check_same_table(&was->table, &is.table, what, __FILE__, __LINE__);
+	assert_int_equal(was->sources, is.sources);
+	assert_int_equal(was->fds, is.fds);
+	/* A source that was made for nothing is collected. */
+	if (!EVENTUALLY(count_mappings(ino) <= was->mappings))
+		fail_msg("%s: mappings of the file are left over", what);
+}
+
+/* ---- A call of the controller ---------------------------------------- */
+
+struct call {
+	const char *what;
+	void (*prepare)(struct fixture *f);	/* before each try */
+	long (*act)(struct fixture *f);		/* -1 and errno */
+	/* After a success: all of the effect is there. Takes it back. */
+	void (*check)(struct fixture *f, long ret);
+	int errnos[4];				/* what it may fail with */
+	unsigned int must_fail;			/* so many times at least */
+};
+
+static bool is_one_of(int err, const int *errnos)
+{
+	for (int i = 0; i < 4 && errnos[i]; i++) {
+		if (err == errnos[i])
+			return true;
+	}
+	return false;
+}
+
+static void sweep(struct fixture *f, const struct call *c)
+{
+	unsigned int n, failed = 0;
+	bool injected = true;
+
+	need_injection();
+	for (n = 1; injected && n < MAX_NTH; n++) {
+		struct leftovers was;
+		long ret;
+		int err, fd;
+
+		if (c->prepare)
+			c->prepare(f);
+		leftovers_read(f, &was);
+
+		fd = nth_begin(n);
+		errno = 0;
+		ret = c->act(f);
+		err = errno;
+		injected = nth_end(fd);
+
+		if (ret == -1) {
+			failed++;
+			if (!injected)
+				fail_msg("%s failed by itself: %s", c->what,
+					 strerrorname_np(err));
+			if (!is_one_of(err, c->errnos))
+				fail_msg("%s, failure %u: %s", c->what, n,
+					 strerrorname_np(err));
+			check_leftovers(f, &was, c->what);
+			ret = EXPECT_OK(c->act(f));
+		}
+		c->check(f, ret);
+	}
+	assert_in_range(n, 1, MAX_NTH - 1);
+	if (failed < c->must_fail)
+		fail_msg("%s failed only %u times in %u", c->what, failed, n - 1);
+	print_message("# %s: %u places, %u failures of the call\n", c->what,
+		      n - 2, failed);
+}
+
+static void close_viewfd(struct fixture *f, long ret)
+{
+	(void)f;
+	assert_in_range(ret, 0, 1 << 20);
+	EXPECT_OK(close((int)ret));
+}
+
+static long act_open(struct fixture *f)
+{
+	(void)f;
+	return mv_open();
+}
+
+static void open_control_fd(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "open", .act = act_open, .check = close_viewfd,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 3,
+	});
+}
+
+/* No view at all, so that open(2) has to mount the driver's file system. */
+static void prepare_no_view(struct fixture *f)
+{
+	if (f->ctl >= 0) {
+		EXPECT_CALL(f->peer, op_munmap, f->view, VIEW_PAGES * PAGE);
+		EXPECT_CALL(f->peer, op_close, f->peer_viewfd);
+		close(f->viewfd);
+		close(f->ctl);
+		f->ctl = f->viewfd = -1;
+	}
+	/* A work item ends the view that was. */
+	nap();
+}
+
+static void open_first_control_fd(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "open, first", .prepare = prepare_no_view,
+		.act = act_open, .check = close_viewfd,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 6,
+	});
+}
+
+/* Two ranges with a hole between them; more in the higher pages. */
+static void prepare_table(struct fixture *f)
+{
+	EXPECT_OK(mv_set_size(f->ctl, VIEW_PAGES * PAGE));
+	unmap_pages(f, 0, VIEW_PAGES);
+	map_pages(f, 0, 0, 16, RW);
+	map_pages(f, 20, 16, 16, R);
+	READS(f, 1, WORD(1));
+	READS(f, 8, WORD(8));
+	READS(f, 20, WORD(16));
+}
+
+static void check_intact(struct fixture *f, unsigned long page)
+{
+	READS(f, page, WORD(page));
+	WRITES(f, page, WORD(page));
+}
+
+static long act_shrink(struct fixture *f)
+{
+	return mv_set_size(f->ctl, 8 * PAGE);
+}
+
+static void check_shrunk(struct fixture *f, long ret)
+{
+	struct memview_info info;
+
+	(void)ret;
+	EXPECT_OK(mv_info(f->ctl, &info));
+	assert_int_equal(info.size, 8 * PAGE);
+	assert_int_equal(info.nr_ranges, 1);
+	check_intact(f, 7);
+	READ_SIGBUS(f, 8);
+	READ_SIGBUS(f, 20);
+}
+
+static void set_size_shrinks(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "SET_SIZE", .prepare = prepare_table,
+		.act = act_shrink, .check = check_shrunk,
+		.errnos = { EFAULT, ENOMEM }, .must_fail = 1,
+	});
+}
+
+/* A source that has never been: each try has a file of its own. */
+static void prepare_new_file(struct fixture *f)
+{
+	unmap_pages(f, 0, VIEW_PAGES);
+	close(f->file);
+	f->file = make_file(f->backing, f->file_size, 0);
+}
+
+static long act_map(struct fixture *f)
+{
+	return mv_map(f->ctl, f->file, 0, 4 * PAGE, 0, RW);
+}
+
+static void check_mapped(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	assert_int_equal(nr_ranges(f->ctl), 1);
+	assert_int_equal(rights_at(f->ctl, 3), RW);
+	check_intact(f, 0);
+	check_intact(f, 3);
+	READ_SIGBUS(f, 4);
+}
+
+static void map_fd_makes_a_source(struct fixture *f)
+{
+	/* This process has mapped something into a view before. */
+	map_pages(f, 100, 0, 1, R);
+	sweep(f, &(const struct call){
+		.what = "MAP_FD, new source", .prepare = prepare_new_file,
+		.act = act_map, .check = check_mapped,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 4,
+	});
+}
+
+static long act_map_exec(struct fixture *f)
+{
+	return mv_map(f->ctl, f->file, 0, 4 * PAGE, 0, RX);
+}
+
+static void check_mapped_exec(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	assert_int_equal(rights_at(f->ctl, 3), RX);
+	READS(f, 3, WORD(3));
+	WRITE_SEGV(f, 3);
+}
+
+static void map_fd_asks_for_exec(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "MAP_FD, exec", .prepare = prepare_new_file,
+		.act = act_map_exec, .check = check_mapped_exec,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 5,
+	});
+}
+
+/* A range that shall have the source stay. */
+static void prepare_source(struct fixture *f)
+{
+	unmap_pages(f, 0, VIEW_PAGES);
+	map_pages(f, 200, 0, 1, RW);
+}
+
+static void check_mapped_too(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	assert_int_equal(nr_ranges(f->ctl), 2);
+	assert_int_equal(fdinfo(f->ctl, "sources"), 1);
+	check_intact(f, 3);
+	READ_SIGBUS(f, 4);
+}
+
+static void map_fd_uses_a_source(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "MAP_FD, known source", .prepare = prepare_source,
+		.act = act_map, .check = check_mapped_too,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 2,
+	});
+}
+
+static int other_view = -1;
+
+static long act_map_other_view(struct fixture *f)
+{
+	return mv_map(other_view, f->file, 0, 4 * PAGE, 0, RW);
+}
+
+static void check_other_view(struct fixture *f, long ret)
+{
+	(void)f;
+	assert_int_equal(ret, 0);
+	assert_int_equal(nr_ranges(other_view), 1);
+	assert_int_equal(fdinfo(other_view, "sources"), 1);
+	EXPECT_OK(close(other_view));
+}
+
+static void prepare_other_view(struct fixture *f)
+{
+	prepare_source(f);
+	other_view = (int)EXPECT_OK(mv_open());
+	EXPECT_OK(mv_set_size(other_view, VIEW_PAGES * PAGE));
+}
+
+static void map_fd_into_a_second_view(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "MAP_FD, second view", .prepare = prepare_other_view,
+		.act = act_map_other_view, .check = check_other_view,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 3,
+	});
+}
+
+static long act_replace(struct fixture *f)
+{
+	return mv_map(f->ctl, f->file, 40 * PAGE, 4 * PAGE, 6 * PAGE,
+		      R | MEMVIEW_MAP_REPLACE);
+}
+
+static void check_replaced(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	assert_int_equal(nr_ranges(f->ctl), 4);
+	check_intact(f, 5);
+	READS(f, 6, WORD(40));
+	READS(f, 9, WORD(43));
+	WRITE_SEGV(f, 9);
+	check_intact(f, 10);
+}
+
+static void map_fd_replaces_and_cuts(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "MAP_FD, replace", .prepare = prepare_table,
+		.act = act_replace, .check = check_replaced,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 3,
+	});
+}
+
+static long act_unmap(struct fixture *f)
+{
+	uint64_t bytes;
+
+	return mv_unmap(f->ctl, 6 * PAGE, 4 * PAGE, &bytes);
+}
+
+static void check_unmapped(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	assert_int_equal(nr_ranges(f->ctl), 3);
+	check_intact(f, 5);
+	READ_SIGBUS(f, 6);
+	READ_SIGBUS(f, 8);
+	check_intact(f, 10);
+}
+
+static void unmap_fd_cuts(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "UNMAP_FD", .prepare = prepare_table,
+		.act = act_unmap, .check = check_unmapped,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 3,
+	});
+}
+
+static long act_protect(struct fixture *f)
+{
+	return mv_protect(f->ctl, 6 * PAGE, 4 * PAGE, R);
+}
+
+static void check_protected(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	assert_int_equal(nr_ranges(f->ctl), 4);
+	check_intact(f, 5);
+	READS(f, 6, WORD(6));
+	WRITE_SEGV(f, 6);
+	WRITE_SEGV(f, 9);
+	check_intact(f, 10);
+}
+
+static void protect_cuts_twice(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "PROTECT", .prepare = prepare_table,
+		.act = act_protect, .check = check_protected,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 3,
+	});
+}
+
+static long act_viewfd(struct fixture *f)
+{
+	return mv_viewfd(f->ctl);
+}
+
+static void get_viewfd(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "GET_VIEWFD", .act = act_viewfd, .check = close_viewfd,
+		.errnos = { ENOMEM }, .must_fail = 3,
+	});
+}
+
+/* The table of file descriptors is full and has to grow. */
+static void prepare_full_fd_table(struct fixture *f)
+{
+	(void)f;
+	close_range(64, ~0U, 0);
+	for (int fd = 3; fd < 64; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			EXPECT_OK(dup2(2, fd));
+	}
+}
+
+static long act_viewfd_rights(struct fixture *f)
+{
+	return mv_viewfd_rights(f->ctl, R);
+}
+
+static void get_viewfd_rights(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "GET_VIEWFD_RIGHTS", .act = act_viewfd_rights,
+		.prepare = prepare_full_fd_table, .check = close_viewfd,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 4,
+	});
+}
+
+#define QUERY_MANY 600
+
+static struct memview_range_info many_ranges[QUERY_MANY];
+
+static long act_query(struct fixture *f)
+{
+	struct memview_query_info q;
+
+	memset(many_ranges, 0, sizeof(many_ranges));
+	return mv_query(f->ctl, 0, many_ranges, f->tc->param, &q);
+}
+
+static void check_queried(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	for (unsigned long i = 0; i < f->tc->param; i++)
+		assert_int_equal(many_ranges[i].mem_offset, 2 * i * PAGE);
+}
+
+/* Few: a slab object. Many: pages, or a vmalloc() where there are none. */
+static void query(struct fixture *f)
+{
+	for (unsigned long i = 0; i < f->tc->param; i++)
+		map_pages(f, 2 * i, i % FILE_PAGES, 1, R);
+	sweep(f, &(const struct call){
+		.what = "QUERY", .act = act_query, .check = check_queried,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 3,
+	});
+}
+
+/* The caller's entries are larger than the kernel's: it has to clear the rest. */
+static long act_query_larger(struct fixture *f)
+{
+	static char room[4][128];
+	struct memview_query_info q = {
+		.ranges = (uintptr_t)room, .count = 4, .range_size = sizeof(room[0]),
+	};
+
+	return ioctl(f->ctl, MEMVIEW_QUERY, &q);
+}
+
+static void check_nothing(struct fixture *f, long ret)
+{
+	(void)f;
+	assert_int_equal(ret, 0);
+}
+
+static void query_larger_entries(struct fixture *f)
+{
+	prepare_table(f);
+	sweep(f, &(const struct call){
+		.what = "QUERY, larger entries", .act = act_query_larger,
+		.check = check_nothing, .errnos = { ENOMEM, EFAULT },
+		.must_fail = 5,
+	});
+}
+
+static long act_info(struct fixture *f)
+{
+	struct memview_info info;
+
+	return mv_info(f->ctl, &info);
+}
+
+static void get_info(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "GET_INFO", .act = act_info, .check = check_nothing,
+		.errnos = { EFAULT }, .must_fail = 1,
+	});
+}
+
+static long act_fdinfo(struct fixture *f)
+{
+	char path[64], text[512];
+	int fd, err;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", f->ctl);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	n = read(fd, text, sizeof(text));
+	err = errno;
+	close(fd);
+	errno = err;
+	return n < 0 ? -1 : 0;
+}
+
+static void show_fdinfo(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "fdinfo", .act = act_fdinfo, .check = check_nothing,
+		.errnos = { ENOMEM, EFAULT, ENOENT }, .must_fail = 2,
+	});
+}
+
+/* What cannot be refused must not depend on memory either (R4). */
+static void check_view_is_dead(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	READ_SIGBUS(f, 1);
+	READ_SIGBUS(f, 20);
+}
+
+static void prepare_next_view(struct fixture *f)
+{
+	EXPECT_CALL(f->peer, op_munmap, f->view, VIEW_PAGES * PAGE);
+	EXPECT_CALL(f->peer, op_close, f->peer_viewfd);
+	close(f->viewfd);
+	if (f->ctl >= 0)
+		close(f->ctl);
+	f->ctl = (int)EXPECT_OK(mv_open());
+	EXPECT_OK(mv_set_size(f->ctl, VIEW_PAGES * PAGE));
+	f->viewfd = (int)EXPECT_OK(mv_viewfd(f->ctl));
+	f->peer_viewfd = peer_send_fd(f->peer, f->viewfd);
+	f->view = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, VIEW_PAGES * PAGE,
+			      PROT_READ | PROT_WRITE, 0);
+	prepare_table(f);
+}
+
+static long act_revoke(struct fixture *f)
+{
+	return mv_revoke(f->ctl);
+}
+
+static void revoke_never_fails(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "REVOKE", .prepare = prepare_next_view,
+		.act = act_revoke, .check = check_view_is_dead,
+	});
+}
+
+static long act_close(struct fixture *f)
+{
+	int fd = f->ctl;
+
+	f->ctl = -1;
+	return close(fd);
+}
+
+static void close_never_fails(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "close", .prepare = prepare_next_view,
+		.act = act_close, .check = check_view_is_dead,
+	});
+}
+
+/* The controller looks into the peer's view as a debugger does. */
+static long act_peek(struct fixture *f)
+{
+	char path[64];
+	uint64_t word = 0;
+	int fd, err;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", f->peer->pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	n = pread(fd, &word, sizeof(word), AT(f, 1));
+	if (n == sizeof(word) && word != WORD(1))
+		fail_msg("/proc/PID/mem shows %#lx", word);
+	if (n == sizeof(word))
+		n = pwrite(fd, &word, sizeof(word), AT(f, 1));
+	err = errno;
+	close(fd);
+	errno = err;
+	return n == sizeof(word) ? 0 : -1;
+}
+
+static void ptrace_access(struct fixture *f)
+{
+	prepare_table(f);
+	sweep(f, &(const struct call){
+		.what = "/proc/PID/mem", .prepare = prepare_table,
+		.act = act_peek, .check = check_nothing,
+		.errnos = { EIO, ENOMEM, EFAULT, ENOENT }, .must_fail = 3,
+	});
+}
+
+/* ---- The first MAP_FD of a process ------------------------------------ */
+
+#define INJECTED	0x01
+#define FAILED		0x02
+#define CHANGED		0x04
+#define LEFT_OVER	0x08
+#define NOT_REPEATABLE	0x10
+#define ERRNO_OF(ret)	((int)((ret) >> 8))
+
+/* fd, nth: with what a process needs for its first source. */
+static long op_first_map(const long *a)
+{
+	struct memview_range_info range;
+	struct memview_query_info q;
+	struct stat st;
+	long result = 0;
+	int ctl = mv_open();
+	int nth, ret, err;
+
+	if (ctl < 0 || mv_set_size(ctl, VIEW_PAGES * PAGE) || fstat((int)a[0], &st))
+		return -1;
+	nth = nth_begin((unsigned int)a[1]);
+	ret = mv_map(ctl, (int)a[0], 0, 4 * PAGE, 0, RW);
+	err = errno;
+	if (nth_end(nth))
+		result |= INJECTED;
+	if (ret) {
+		result |= FAILED | (long)err << 8;
+		if (mv_query(ctl, 0, &range, 1, &q) || q.total)
+			result |= CHANGED;
+		if (!EVENTUALLY(!count_mappings(st.st_ino)))
+			result |= LEFT_OVER;
+		if (mv_map(ctl, (int)a[0], 0, 4 * PAGE, 0, RW))
+			result |= NOT_REPEATABLE;
+	}
+	if (mv_query(ctl, 0, &range, 1, &q) || q.total != 1)
+		result |= CHANGED;
+	close(ctl);
+	return result;
+}
+
+static void first_map_fd_of_a_process(struct fixture *f)
+{
+	unsigned int n, failed = 0;
+	long ret = INJECTED;
+
+	need_injection();
+	for (n = 1; (ret & INJECTED) && n < MAX_NTH; n++) {
+		struct peer *p = peer_spawn();
+
+		ret = EXPECT_CALL(p, op_first_map, peer_send_fd(p, f->file), n);
+		peer_kill(p);
+		if (ret & (CHANGED | LEFT_OVER | NOT_REPEATABLE))
+			fail_msg("failure %u: result %#lx", n, ret);
+		if (!(ret & FAILED))
+			continue;
+		failed++;
+		if (ERRNO_OF(ret) != ENOMEM && ERRNO_OF(ret) != EFAULT)
+			fail_msg("failure %u: %s", n, strerrorname_np(ERRNO_OF(ret)));
+	}
+	assert_in_range(n, 1, MAX_NTH - 1);
+	assert_in_range(failed, 6, n);
+	print_message("# first MAP_FD: %u places, %u failures of the call\n",
+		      n - 2, failed);
+}
+
+/* ---- A peer under injection ------------------------------------------ */
+
+#define SIGNALLED	0x02
+#define WRONG		0x04
+
+/* fn, nth, result that is right, arguments: see sweep_peer(). */
+static long op_failing(const long *a)
+{
+	int nth = nth_begin((unsigned int)a[1]);
+	struct outcome o = PROBE((op_fn)a[0], a[3], a[4], a[5]);
+	long result = nth_end(nth) ? INJECTED : 0;
+
+	if (o.sig)
+		return result | SIGNALLED | o.sig << 8;
+	if (o.ret == -1)
+		return result | FAILED | SIGNALLED | o.err << 8;
+	return result | (o.ret == a[2] ? 0 : WRONG);
+}
+
+struct access {
+	const char *what;
+	void (*prepare)(struct fixture *f);
+	op_fn fn;
+	long want;
+	long args[3];
+	int errnos[4];		/* of a system call; 0: it is a plain access */
+	unsigned int must_inject;
+};
+
+/*
+ * An access is tried again by the kernel, or ends with SIGBUS; a system call
+ * may fail. It never sees anything wrong, and then it works.
+ */
+static void sweep_peer(struct fixture *f, const struct access *t)
+{
+	unsigned int n, lost = 0;
+	long ret = INJECTED;
+
+	need_injection();
+	for (n = 1; (ret & INJECTED) && n < MAX_NTH; n++) {
+		t->prepare(f);
+		ret = EXPECT_CALL(f->peer, op_failing, (long)t->fn, n, t->want,
+				  t->args[0] + (long)f->view, t->args[1], t->args[2]);
+		if (ret & WRONG)
+			fail_msg("%s, failure %u: wrong result", t->what, n);
+		if (ret & SIGNALLED) {
+			lost++;
+			if (!(ret & INJECTED))
+				fail_msg("%s failed by itself: %#lx", t->what, ret);
+			if (t->errnos[0] ? !is_one_of(ERRNO_OF(ret), t->errnos) :
+					   ERRNO_OF(ret) != SIGBUS)
+				fail_msg("%s, failure %u: signal or errno %d",
+					 t->what, n, ERRNO_OF(ret));
+		}
+		EXPECT_VALUE((unsigned long)t->want,
+			     CALL(f->peer, t->fn, t->args[0] + (long)f->view,
+				  t->args[1], t->args[2]));
+	}
+	assert_in_range(n, 1, MAX_NTH - 1);
+	assert_in_range(n - 2, t->must_inject, MAX_NTH);
+	print_message("# %s: %u places, %u times in vain\n", t->what, n - 2, lost);
+}
+
+/* The peer without page tables for the view, the source without any page. */
+static void prepare_cold(struct fixture *f)
+{
+	prepare_new_file(f);
+	if (ON(f->backing) & ON_DISK) {
+		/* What is read comes from the disk. */
+		EXPECT_OK(fsync(f->file));
+		EXPECT_OK(posix_fadvise(f->file, 0, 0, POSIX_FADV_DONTNEED));
+	}
+	EXPECT_CALL(f->peer, op_munmap, f->view, VIEW_PAGES * PAGE);
+	f->view = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, VIEW_PAGES * PAGE,
+			      PROT_READ | PROT_WRITE | PROT_EXEC, 0);
+	map_pages(f, 0, 0, 32, f->tc->param ? (uint32_t)f->tc->param : RW);
+}
+
+static void fault_for_reading(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "read", .prepare = prepare_cold, .fn = op_read,
+		.want = WORD(3), .args = { 3 * PAGE }, .must_inject = 1,
+	});
+}
+
+static long op_write_and_read(const long *a)
+{
+	op_write(a);
+	return op_read(a);
+}
+
+static void fault_for_writing(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "write", .prepare = prepare_cold, .fn = op_write_and_read,
+		.want = 0x1234, .args = { 3 * PAGE, 0x1234 }, .must_inject = 1,
+	});
+}
+
+/* The page is there, and read-only. */
+static void prepare_present(struct fixture *f)
+{
+	prepare_cold(f);
+	READS(f, 3, WORD(3));
+}
+
+static void fault_for_upgrading(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "upgrade", .prepare = prepare_present,
+		.fn = op_write_and_read,
+		.want = 0x1234, .args = { 3 * PAGE, 0x1234 },
+	});
+}
+
+/* The file has a hole: the source has to allocate. */
+static void prepare_hole(struct fixture *f)
+{
+	size_t block = backing_block(f->backing);
+
+	prepare_cold(f);
+	EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			    0, block));
+}
+
+static void fault_in_a_hole(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "write to a hole", .prepare = prepare_hole,
+		.fn = op_write_and_read,
+		.want = 0x1234, .args = { 0, 0x1234 }, .must_inject = 2,
+	});
+}
+
+static void prepare_code(struct fixture *f)
+{
+	prepare_cold(f);
+	put_code(f->file, 3, 4711);
+}
+
+static void fault_for_executing(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "execute", .prepare = prepare_code, .fn = op_exec,
+		.want = 4711, .args = { 3 * PAGE }, .must_inject = 1,
+	});
+}
+
+/* A system call reads view memory: address -> the word. */
+static long op_copy_out(const long *a)
+{
+	static int pipes[2] = { -1, -1 };
+	uint64_t word = 0;
+
+	if (pipes[0] < 0 && pipe(pipes))
+		return -1;
+	if (write(pipes[1], (void *)a[0], sizeof(word)) != sizeof(word))
+		return -1;
+	/* A read that fails leaves the pipe full. */
+	while (read(pipes[0], &word, sizeof(word)) < 0)
+		;
+	return (long)word;
+}
+
+static void fault_of_a_system_call(struct fixture *f)
+{
+	/* Makes its pipe. */
+	prepare_cold(f);
+	EXPECT_VALUE(WORD(3), CALL(f->peer, op_copy_out, AT(f, 3)));
+	sweep_peer(f, &(const struct access){
+		.what = "write(2)", .prepare = prepare_cold, .fn = op_copy_out,
+		.want = WORD(3), .args = { 3 * PAGE },
+		.errnos = { EFAULT, ENOMEM }, .must_inject = 2,
+	});
+}
+
+/* ---- Mappings of the view --------------------------------------------- */
+
+/* address, fd -> what the view shows where it is mapped a second time */
+static long op_map_again(const long *a)
+{
+	uint64_t *p = mmap(NULL, 64 * PAGE, PROT_READ, MAP_SHARED, (int)a[1], 0);
+	long word;
+
+	if (p == MAP_FAILED)
+		return -1;
+	word = (long)*(volatile uint64_t *)((char *)p + 3 * PAGE);
+	munmap(p, 64 * PAGE);
+	return word;
+}
+
+static void mmap_of_the_view(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "mmap", .prepare = prepare_cold, .fn = op_map_again,
+		.want = WORD(3), .args = { 0, f->peer_viewfd },
+		.errnos = { ENOMEM, SIGBUS }, .must_inject = 3,
+	});
+}
+
+/* address -> the word in its page, read through a mapping split in three */
+static long op_split(const long *a)
+{
+	long word;
+
+	if (mprotect((void *)a[0], PAGE, PROT_READ))
+		return -1;
+	word = op_read(a);
+	/* Merges again: may need memory, and fail, too. */
+	if (mprotect((void *)a[0], PAGE, PROT_READ | PROT_WRITE | PROT_EXEC))
+		return -1;
+	return word;
+}
+
+static void mprotect_of_the_view(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "mprotect", .prepare = prepare_cold, .fn = op_split,
+		.want = WORD(3), .args = { 3 * PAGE },
+		.errnos = { ENOMEM, SIGBUS }, .must_inject = 3,
+	});
+}
+
+/* address -> what a child sees in the parent's view */
+static long op_fork_reads(const long *a)
+{
+	int status;
+	pid_t pid;
+
+	if (op_read(a) != (long)WORD(3))
+		return -2;
+	pid = fork();
+	if (!pid) {
+		bool same = op_read(a) == (long)WORD(3);
+
+		_exit(same ? 42 : 43);
+	}
+	if (pid < 0)
+		return -1;
+	/* wait4() writes the status with a copy that can fail, too. */
+	while (waitpid(pid, &status, 0) != pid)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -3;
+}
+
+static void fork_with_a_view(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "fork", .prepare = prepare_present, .fn = op_fork_reads,
+		.want = 42, .args = { 3 * PAGE },
+		.errnos = { ENOMEM, EAGAIN, SIGBUS }, .must_inject = 20,
+	});
+}
+
+#define DISK_TOO	(ON(MEMFD) | ON(HUGETLB) | ON(EXT4))
+
+static const struct test_case cases[] = {
+	CASE(open_control_fd),
+	CASE(open_first_control_fd),
+	CASE(set_size_shrinks),
+	CASE_ON(first_map_fd_of_a_process, ON(MEMFD) | ON(HUGETLB)),
+	CASE_ON(map_fd_makes_a_source, DISK_TOO),
+	CASE_ON(map_fd_asks_for_exec, ON(MEMFD) | ON(HUGETLB)),
+	CASE(map_fd_uses_a_source),
+	CASE(map_fd_into_a_second_view),
+	CASE(map_fd_replaces_and_cuts),
+	CASE(unmap_fd_cuts),
+	CASE(protect_cuts_twice),
+	CASE(get_viewfd),
+	CASE(get_viewfd_rights),
+	CASE_VARIANT(query, "few", 20),
+	CASE_VARIANT(query, "many", QUERY_MANY),
+	CASE(query_larger_entries),
+	CASE(get_info),
+	CASE(show_fdinfo),
+	CASE(revoke_never_fails),
+	CASE(close_never_fails),
+	CASE(ptrace_access),
+	CASE_ON(fault_for_reading, DISK_TOO),
+	CASE_ON(fault_for_writing, DISK_TOO),
+	{ .name = "fault_for_upgrading", .run = fault_for_upgrading,
+	  .backings = DISK_TOO, .variant = "lazy",
+	  .param = RW | MEMVIEW_MAP_LAZY_WRITE },
+	CASE_ON(fault_in_a_hole, DISK_TOO),
+	CASE_VARIANT(fault_for_executing, "rwx", RWX),
+	CASE(fault_of_a_system_call),
+	CASE(mmap_of_the_view),
+	CASE(mprotect_of_the_view),
+	CASE(fork_with_a_view),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "fail_nth", cases);
+}
