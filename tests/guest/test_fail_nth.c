@@ -332,9 +332,19 @@ static long act_map(struct fixture *f)
 	return mv_map(f->ctl, f->file, 0, 4 * PAGE, 0, RW);
 }
 
+/* The source, and nothing that was only tried. */
+static void check_one_mapping(struct fixture *f)
+{
+	ino_t ino = ino_of(f->file);
+
+	if (!EVENTUALLY(count_mappings(ino) == 1))
+		fail_msg("%lu mappings of the file", count_mappings(ino));
+}
+
 static void check_mapped(struct fixture *f, long ret)
 {
 	assert_int_equal(ret, 0);
+	check_one_mapping(f);
 	assert_int_equal(nr_ranges(f->ctl), 1);
 	assert_int_equal(rights_at(f->ctl, 3), RW);
 	check_intact(f, 0);
@@ -361,6 +371,7 @@ static long act_map_exec(struct fixture *f)
 static void check_mapped_exec(struct fixture *f, long ret)
 {
 	assert_int_equal(ret, 0);
+	check_one_mapping(f);
 	assert_int_equal(rights_at(f->ctl, 3), RX);
 	READS(f, 3, WORD(3));
 	WRITE_SEGV(f, 3);
@@ -1051,6 +1062,96 @@ static void fork_with_a_view(struct fixture *f)
 	});
 }
 
+/* ---- Loading the module ------------------------------------------------ */
+
+#define MODULE		"memory_view"
+/* Places before the end of a load that can be in the driver's own start. */
+#define MODULE_PLACES	250U
+
+static bool module_loaded(void)
+{
+	return !access("/sys/module/" MODULE, F_OK);
+}
+
+static bool unload(void)
+{
+	return !syscall(SYS_delete_module, MODULE, O_NONBLOCK);
+}
+
+/* Without its debug information, for reading that allocates most. */
+static int open_module(void)
+{
+	const char *kernel = getenv("MEMORY_VIEW_GUEST");
+	char command[256];
+	int fd;
+
+	if (!kernel || !scratch_dir())
+		return -1;
+	snprintf(command, sizeof(command),
+		 "strip -g -o %s/" MODULE ".ko build/%s/" MODULE ".ko 2>/dev/null",
+		 scratch_dir(), kernel);
+	if (system(command))
+		return -1;
+	snprintf(command, sizeof(command), "%s/" MODULE ".ko", scratch_dir());
+	fd = open(command, O_RDONLY | O_CLOEXEC);
+	return fd;
+}
+
+static long load(int fd, unsigned int n, bool *injected, unsigned int *left)
+{
+	int nth = nth_begin(n);
+	long ret = syscall(SYS_finit_module, fd, "", 0);
+	int err = errno;
+	char text[16] = "";
+
+	if (pread(nth, text, sizeof(text) - 1, 0) > 0)
+		*left = strtoul(text, NULL, 10);
+	*injected = nth_end(nth);
+	errno = err;
+	return ret;
+}
+
+static void module_loads_or_leaves_nothing(struct fixture *f)
+{
+	unsigned int left = 0, places, failed = 0;
+	bool injected;
+	int fd;
+
+	need_injection();
+	fd = open_module();
+	if (fd < 0)
+		SKIP("the module is not in build/");
+	prepare_no_view(f);
+	if (!EVENTUALLY(unload()))
+		fail_msg("the module is in use");
+
+	EXPECT_OK(load(fd, MAX_NTH * 10, &injected, &left));
+	assert_true(left);
+	places = MAX_NTH * 10 - left;
+	assert_true(EVENTUALLY(unload()));
+
+	for (unsigned int n = places > MODULE_PLACES ? places - MODULE_PLACES : 1;
+	     n <= places; n++) {
+		if (!load(fd, n, &injected, &left)) {
+			/* The core has places that do without. */
+			assert_true(EVENTUALLY(unload()));
+			continue;
+		}
+		assert_true(injected);
+		failed++;
+		if (errno != ENOMEM && errno != EFAULT)
+			print_message("# failure %u of %u: %s\n", n, places,
+				      strerrorname_np(errno));
+		assert_false(module_loaded());
+		assert_int_equal(access(DEVICE, F_OK), -1);
+	}
+	EXPECT_OK(load(fd, 0, &injected, &left));
+	assert_int_equal(access(DEVICE, F_OK), 0);
+	assert_in_range(failed, 10, MODULE_PLACES);
+	print_message("# module: %u places, %u failures of the last %u\n", places,
+		      failed, MODULE_PLACES);
+}
+
 #define DISK_TOO	(ON(MEMFD) | ON(HUGETLB) | ON(EXT4))
 
 static const struct test_case cases[] = {
@@ -1086,6 +1187,7 @@ static const struct test_case cases[] = {
 	CASE(mmap_of_the_view),
 	CASE(mprotect_of_the_view),
 	CASE(fork_with_a_view),
+	CASE(module_loads_or_leaves_nothing),
 };
 
 int main(int argc, char **argv)
