@@ -8,8 +8,11 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -793,6 +796,263 @@ static void userfaultfd_on_another_mapping_blocks_no_peer(struct fixture *f)
 	close(uffd);
 }
 
+/* The place of a source is taken by a view whose own source blocks, too. */
+static void blocked_fault_goes_into_no_other_view(struct fixture *f)
+{
+	int other = backing_create(MEMFD, FILE_PAGES * PAGE);
+	int ctl = mv_open(), uffd, uffd2, viewfd;
+	struct mapping m = { 0 };
+	struct pollfd pfd = { .events = POLLIN };
+	struct outcome o;
+	uint64_t addr;
+
+	EXPECT_OK(mv_set_size(ctl, 2UL << 30));
+	EXPECT_OK(mv_map(ctl, other, 0, FILE_PAGES * PAGE, 0, RW));
+	viewfd = mv_viewfd(ctl);
+	addr = source_addr_at(ctl, 0);
+	uffd2 = uffd_open(0);
+	uffd_register(uffd2, (char *)(uintptr_t)addr, FILE_PAGES * PAGE,
+		      UFFDIO_REGISTER_MODE_MISSING);
+	uffd = empty_source(f);
+	m = source_mapping(f, 0);
+	START(f->peer, op_read, AT(f, 1));
+	uffd_event(uffd, NULL);
+	assert_ptr_equal(mmap((void *)m.start, m.end - m.start, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_FIXED, viewfd, 0), m.start);
+	/* Wakes the fault, which finds the view there. Deeper it must not go. */
+	close(uffd);
+	for (int i = 0; i < 50 && still_busy(f->peer); i++) {
+		pfd.fd = uffd2;
+		if (poll(&pfd, 1, 10) == 1)
+			fail_msg("the fault has gone on into the other view");
+	}
+	o = FINISH(f->peer, "read");
+	assert_int_equal(o.sig, SIGBUS);
+	close(uffd2);
+}
+
+struct resizer {
+	int fd;
+	atomic_int stop;
+};
+
+static void *resize(void *arg)
+{
+	struct resizer *r = arg;
+
+	while (!atomic_load(&r->stop)) {
+		(void)!ftruncate(r->fd, HUGE_SIZE);
+		(void)!ftruncate(r->fd, 4 * HUGE_SIZE);
+	}
+	return NULL;
+}
+
+/* A source that is shorter than its range has pages that nothing invalidates. */
+static void hugetlb_file_resized_while_it_is_mapped(struct fixture *f)
+{
+	unsigned long page = 600, mapped = 0;
+
+	/* The view's 4096 pages are 8 huge ones. */
+	for (int i = 0; i < 25; i++) {
+		struct resizer r = { .fd = backing_create(HUGETLB, 4 * HUGE_SIZE) };
+		struct outcome o;
+		pthread_t thread;
+		uint64_t source;
+		int ret;
+
+		assert_true(r.fd >= 0);
+		assert_int_equal(pthread_create(&thread, NULL, resize, &r), 0);
+		for (int j = 0; j < 10; j++) {
+			ret = mv_map(f->ctl, r.fd, 0, 4 * HUGE_SIZE, 0,
+				     RW | MEMVIEW_MAP_REPLACE);
+			if (!ret)
+				break;
+			assert_int_equal(errno, EINVAL);
+		}
+		atomic_store(&r.stop, 1);
+		pthread_join(thread, NULL);
+		EXPECT_OK(ftruncate(r.fd, 4 * HUGE_SIZE));
+		if (!ret) {
+			mapped++;
+			source = source_addr_at(f->ctl, 0);
+			if (source)
+				mmap((void *)(source + HUGE_SIZE), 3 * HUGE_SIZE,
+				     PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, r.fd,
+				     HUGE_SIZE);
+			o = CALL(f->peer, op_write, AT(f, page), (long)SECRET);
+			EXPECT_OK(fallocate(r.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					    HUGE_SIZE, HUGE_SIZE));
+			o = CALL(f->peer, op_read, AT(f, page));
+			if (!o.sig && o.ret)
+				fail_msg("the peer still sees a page that was freed");
+			unmap_pages(f, 0, 4 * HUGE_SIZE / PAGE);
+			if (source)
+				munmap((void *)source, 4 * HUGE_SIZE);
+		}
+		close(r.fd);
+	}
+	if (!mapped)
+		SKIP("no MAP_FD met the file at its full size");
+}
+
+struct usurper {
+	char *at;
+	size_t len;
+	int fd;
+	atomic_int stop;
+};
+
+static void *usurp(void *arg)
+{
+	struct usurper *u = arg;
+
+	while (!atomic_load(&u->stop)) {
+		mmap(u->at, u->len, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, u->fd, 0);
+		mmap(u->at, u->len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_NORESERVE |
+		     (u->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), u->fd, 0);
+		munmap(u->at, u->len);
+	}
+	return NULL;
+}
+
+/*
+ * In a process of its own, for it may not survive: maps file after file, while
+ * a thread puts something else where the driver is about to map. Return: bad.
+ */
+static long op_map_under_usurpation(const long *a)
+{
+	struct usurper u = { .fd = a[0] ? backing_create(MEMFD, FILE_PAGES * PAGE) : -1 };
+	int ctl = mv_open(), fd = backing_create(MEMFD, FILE_PAGES * PAGE);
+	struct memview_query_info q;
+	struct memview_range_info r;
+	pthread_t thread;
+	long done = 0;
+
+	if (u.fd >= 0)
+		file_set_word(u.fd, 0, SECRET);
+	file_set_word(fd, 0, 1);
+	/* Where does it go, and how long is it? */
+	if (ctl < 0 || fd < 0 || mv_set_size(ctl, PAGE) ||
+	    mv_map(ctl, fd, 0, PAGE, 0, R) || mv_query(ctl, 0, &r, 1, &q) || !q.count)
+		return -1;
+	u.at = (char *)(uintptr_t)r.source_addr;
+	u.len = 1UL << 30;
+	if (pthread_create(&thread, NULL, usurp, &u))
+		return -1;
+	for (int i = 0; i < 60; i++) {
+		fd = backing_create(MEMFD, FILE_PAGES * PAGE);
+		if (!mv_map(ctl, fd, 0, PAGE, 0, R | MEMVIEW_MAP_REPLACE))
+			done++;
+		close(fd);
+	}
+	atomic_store(&u.stop, 1);
+	pthread_join(thread, NULL);
+	return done;
+}
+
+static void place_of_a_new_source_taken_by_another_thread(struct fixture *f)
+{
+	struct outcome o;
+
+	START(f->peer, op_map_under_usurpation, f->tc->param);
+	o = FINISH(f->peer, "mapping");
+	if (o.died || o.sig)
+		fail_msg("the controller died of its own MAP_FD");
+	assert_true(o.ret >= 0);
+}
+
+/* ---- file systems that say no, or later ---- */
+
+static void *map_and_unmap(void *arg)
+{
+	atomic_int *stop = arg;
+
+	while (!atomic_load(stop)) {
+		void *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		munmap(p, 16 * PAGE);
+	}
+	return NULL;
+}
+
+/* A full disk is no reason to refuse a read, in a writable range either. */
+static void full_disk_can_be_read(struct fixture *f)
+{
+	int filler = backing_create(f->backing, 0);
+	struct outcome o = { 0 };
+	atomic_int stop = 0;
+	pthread_t thread;
+	int i;
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	EXPECT_OK(fsync(f->file));
+	for (off_t size = 16 << 20, at = 0; size >= (off_t)PAGE; size /= 2)
+		while (!fallocate(filler, 0, at, size))
+			at += size;
+	assert_int_equal(pthread_create(&thread, NULL, map_and_unmap, &stop), 0);
+	for (i = 0; i < 60 && !o.sig; i++) {
+		map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_REPLACE);
+		o = CALL(f->peer, op_read, AT(f, i % NR));
+	}
+	atomic_store(&stop, 1);
+	pthread_join(thread, NULL);
+	EXPECT_OK(ftruncate(filler, 0));
+	if (o.sig)
+		fail_msg("read %d of a hole in a full disk: signal %d", i, o.sig);
+	EXPECT_VALUE(0, o);
+}
+
+static char state_of(pid_t pid)
+{
+	char path[64], line[256], *end;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	end = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+	fclose(file);
+	return end ? end[2] : 0;
+}
+
+/* Thaws when told to, or when the controller has not done so for long. */
+static long op_thaw(const long *a)
+{
+	for (int i = 0; i < 1500 && !atomic_load(&shared->ready); i++)
+		nap();
+	if (ioctl((int)a[0], FITHAW, 0))
+		return -1;
+	return atomic_load(&shared->ready);
+}
+
+/* A peer's write waits until the thaw; who takes the page away does not. */
+static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
+{
+	struct peer *thawer = peer_spawn();
+	int thaw_fd = peer_send_fd(thawer, f->file);
+	bool blocked;
+
+	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
+	EXPECT_OK(fsync(f->file));
+	READS(f, 1, WORD(1));
+	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
+	START(thawer, op_thaw, thaw_fd);
+	START(f->peer, op_write, AT(f, 1), (long)SECRET);
+	blocked = EVENTUALLY(state_of(f->peer->pid) == 'D');
+	if (f->tc->param)
+		mv_revoke(f->ctl);
+	else
+		mv_unmap(f->ctl, 0, NR * PAGE, NULL);
+	atomic_store(&shared->ready, 1);
+	EXPECT_VALUE(1, FINISH(thawer, "thawing: the revocation waited for it"));
+	assert_int_equal(FINISH(f->peer, "write after the thaw").sig, SIGBUS);
+	assert_true(blocked);
+	assert_int_equal(file_word(f->file, PAGE), WORD(1));
+}
+
 #define FOREIGN(how) \
 	{ .name = "source_replaced", .run = source_replaced, .backings = ON_TESTED, \
 	  .variant = #how, .param = how }, \
@@ -850,6 +1110,17 @@ static const struct test_case cases[] = {
 	TAKEN(T_MUNMAP, ON_UFFD),
 	TAKEN(T_TRUNCATE, ON(MEMFD)),
 	TAKEN(T_SHRINK, ON_UFFD),
+	CASE_ON(blocked_fault_goes_into_no_other_view, ON_SHMEM),
+	CASE_ON(hugetlb_file_resized_while_it_is_mapped, ON(HUGETLB)),
+	CASE_VARIANT(place_of_a_new_source_taken_by_another_thread, "anonymous memory", 0),
+	CASE_VARIANT(place_of_a_new_source_taken_by_another_thread, "another file", 1),
+	CASE_ON(full_disk_can_be_read, ON_DISK),
+	{ .name = "frozen_file_system_holds_up_no_revocation",
+	  .run = frozen_file_system_holds_up_no_revocation, .variant = "unmap",
+	  .param = 0, .backings = ON_DISK },
+	{ .name = "frozen_file_system_holds_up_no_revocation",
+	  .run = frozen_file_system_holds_up_no_revocation, .variant = "revoke",
+	  .param = 1, .backings = ON_DISK },
 	CASE_ON(write_protected_source_reports_the_peers_writes, ON_UFFD),
 	CASE_ON(userfaultfd_on_another_mapping_blocks_no_peer, ON_UFFD),
 };

@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory management below a view: huge pages, migration, bad memory, swap,
+ * limits, core dumps. Nothing is lost, nothing stays mapped (R3), and the
+ * memory is the controller's, not the peer's.
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NR 16UL
+
+/* Physical page below an address of this process, 0 if there is none. */
+static unsigned long pfn_at(void *at)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &entry, 8, (uintptr_t)at / PAGE * 8), 8);
+	close(fd);
+	return entry & (1ULL << 63) ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+/* A settable file below /proc or /sys, put back at the end of the case. */
+struct setting {
+	const char *path;
+	char was[128];
+};
+
+static bool set(struct setting *s, const char *path, const char *text)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *word;
+	ssize_t n;
+
+	s->path = NULL;
+	if (fd < 0)
+		return false;
+	n = read(fd, s->was, sizeof(s->was) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	s->was[n] = 0;
+	/* Of "always [never] ..." the word in brackets. */
+	word = strchr(s->was, '[');
+	if (word) {
+		memmove(s->was, word + 1, strlen(word));
+		*strchrnul(s->was, ']') = 0;
+	}
+	s->path = path;
+	return put_text(path, text);
+}
+
+static void put_back(struct setting *s)
+{
+	if (s->path)
+		put_text(s->path, s->was);
+}
+
+/* Counting peers: started on zeroed pages, and stopped with every word right. */
+static void count_start(struct fixture *f, unsigned long nr)
+{
+	for (unsigned long i = 0; i < nr; i++)
+		assert_true(file_set_word(f->file, i * PAGE, 0));
+	START(f->peer, op_count_up, f->view, nr);
+	wait_loops(2);
+}
+
+static void count_stop(struct fixture *f, unsigned long nr)
+{
+	struct outcome o;
+
+	wait_loops(2);
+	atomic_store(&shared->stop, 1);
+	o = FINISH(f->peer, "counting");
+	if (o.sig || o.ret <= 0)
+		fail_msg("the peer met signal %d", o.sig);
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	unmap_pages(f, 0, nr);
+	for (unsigned long i = 0; i < nr; i++)
+		assert_int_equal(file_word(f->file, i * PAGE), o.ret);
+}
+
+/* ---- huge pages ---- */
+
+#define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+
+static bool split(unsigned long from, unsigned long to)
+{
+	char text[100];
+
+	snprintf(text, sizeof(text), "%d,0x%lx,0x%lx", getpid(), from, to);
+	return put_text("/sys/kernel/debug/split_huge_pages", text);
+}
+
+static void huge_pages_are_split_and_collapsed(struct fixture *f)
+{
+	bool collapsed = false, was_split = false;
+	struct setting s;
+	char *source;
+
+	if (!set(&s, SHMEM_ENABLED, "advise"))
+		SKIP("no huge pages in shared memory");
+	EXPECT_OK(ftruncate(f->file, 2 * HUGE_SIZE));
+	EXPECT_OK(fallocate(f->file, 0, 0, HUGE_SIZE));
+	EXPECT_OK(mv_map(f->ctl, f->file, 0, 2 * HUGE_SIZE, 0, RW));
+	source = source_at(f, 0);
+	madvise(source, 2 * HUGE_SIZE, MADV_HUGEPAGE);
+	count_start(f, NR);
+	for (int i = 0; i < 4; i++) {
+		if (!madvise(source, HUGE_SIZE, 25 /* MADV_COLLAPSE */)) {
+			(void)*(volatile char *)(source + PAGE);
+			collapsed |= is_tail_page(source + PAGE);
+		}
+		wait_loops(2);
+		/* By reclaim's way, and by a hole in the middle. */
+		if (i & 1)
+			split((unsigned long)source, (unsigned long)source + HUGE_SIZE);
+		else
+			EXPECT_OK(fallocate(f->file,
+					    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					    256 * PAGE, PAGE));
+		was_split |= collapsed && !is_tail_page(source + PAGE);
+		wait_loops(2);
+	}
+	/* A huge page goes as a whole, the peer's entries of it too. */
+	if (collapsed)
+		madvise(source, HUGE_SIZE, 25);
+	put_back(&s);
+	count_stop(f, NR);
+	READ_SIGBUS(f, 0);
+	if (!collapsed)
+		SKIP("MADV_COLLAPSE made no huge page");
+	assert_true(was_split);
+}
+
+static void huge_page_is_punched_and_truncated(struct fixture *f)
+{
+	struct setting s;
+	char *source;
+	bool huge;
+
+	if (!set(&s, SHMEM_ENABLED, "always"))
+		SKIP("no huge pages in shared memory");
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, HUGE_SIZE));
+	EXPECT_OK(fallocate(f->file, 0, 0, HUGE_SIZE));
+	put_back(&s);
+	EXPECT_OK(mv_map(f->ctl, f->file, 0, HUGE_SIZE, 0, RW));
+	for (unsigned long i = 0; i < 512; i += 37)
+		WRITES(f, i, i + 1);
+	source = source_at(f, 0);
+	huge = is_tail_page(source + PAGE);
+	EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 37 * PAGE, PAGE));
+	READS(f, 37, 0);
+	READS(f, 74, 75);
+	unmap_pages(f, 111, 1);
+	READ_SIGBUS(f, 111);
+	READS(f, 148, 149);
+	protect_pages(f, 148, 1, R);
+	WRITE_SEGV(f, 148);
+	WRITES(f, 185, 9);
+	EXPECT_OK(ftruncate(f->file, 100 * PAGE));
+	READS(f, 74, 75);
+	READ_SIGBUS(f, 185);
+	EXPECT_OK(ftruncate(f->file, HUGE_SIZE));
+	READS(f, 185, 0);
+	if (!huge)
+		SKIP("the file got no huge page");
+}
+
+/* ---- migration and bad memory ---- */
+
+static void migration_loses_no_write(struct fixture *f)
+{
+	unsigned long moved = 0;
+	char *source;
+
+	map_pages(f, 0, 0, NR, RW);
+	source = source_at(f, 0);
+	count_start(f, NR);
+	for (int i = 0; i < 4; i++) {
+		char *page = source + 3 * i * PAGE;
+		unsigned long was = pfn_at(page);
+
+		/* Moves the page, and takes the old one out of use. */
+		if (madvise(page, PAGE, MADV_SOFT_OFFLINE) && errno == EINVAL)
+			break;
+		(void)*(volatile char *)page;
+		moved += pfn_at(page) != was;
+		put_text("/proc/sys/vm/compact_memory", "1");
+		wait_loops(1);
+	}
+	count_stop(f, NR);
+	if (!moved)
+		SKIP("the kernel moved no page");
+}
+
+static void moved_pages_are_seen_where_they_are(struct fixture *f)
+{
+	void *pages[NR];
+	int nodes[NR], status[NR];
+	char *source;
+	long ret = 0;
+
+	map_pages(f, 0, 0, NR, RW);
+	source = source_at(f, 0);
+	count_start(f, NR);
+	for (int i = 0; i < 6 && !ret; i++) {
+		for (unsigned long j = 0; j < NR; j++) {
+			pages[j] = source + j * PAGE;
+			nodes[j] = i & 1;
+			(void)*(volatile char *)pages[j];
+		}
+		ret = syscall(SYS_move_pages, 0, NR, pages, nodes, status, 4 /* MOVE_ALL */);
+		wait_loops(2);
+	}
+	count_stop(f, NR);
+	if (access("/sys/devices/system/node/node1", F_OK))
+		SKIP("one memory node only (numa=fake=2 makes two)");
+	assert_true(ret >= 0);
+}
+
+static void poisoned_page_is_sigbus_in_the_peer(struct fixture *f)
+{
+	struct outcome o;
+	char *source;
+
+	lend(f, NR, RW);
+	source = source_at(f, 5);
+	(void)*(volatile char *)source;
+	if (madvise(source, PAGE, MADV_HWPOISON)) {
+		/* EBUSY: a large folio that the file system does not split. */
+		if (errno == EINVAL || errno == EPERM || errno == EBUSY)
+			SKIP("MADV_HWPOISON: %s", strerror(errno));
+		fail_msg("MADV_HWPOISON: %s", strerror(errno));
+	}
+	o = CALL(f->peer, op_read, AT(f, 5));
+	if (f->backing == EXT4 || f->backing == XFS) {
+		/* A clean page can be read again; a dirty one is an error of I/O. */
+		assert_true(o.sig == SIGBUS || (uint64_t)o.ret == WORD(5));
+	} else {
+		assert_int_equal(o.sig, SIGBUS);
+		assert_int_equal(CALL(f->peer, op_write, AT(f, 5), 1).sig, SIGBUS);
+		/* The control: the same by the mapping below. */
+		assert_int_equal(PROBE(op_read, (long)source).sig, SIGBUS);
+		assert_int_equal(PROBE(op_read, (long)source).code, BUS_MCEERR_AR);
+		assert_int_equal(CALL(f->peer, op_read, AT(f, 5)).code, BUS_MCEERR_AR);
+	}
+	if (f->backing != HUGETLB) {
+		READS(f, 4, WORD(4));
+		WRITES(f, 6, 66);
+		assert_int_equal(file_word(f->file, 6 * PAGE), 66);
+	}
+	/* Punched out, and the mapping made anew, there is good memory in its place. */
+	if (f->backing == EXT4 || f->backing == XFS)
+		return;
+	EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			    f->backing == HUGETLB ? 0 : 5 * PAGE, unit(f)));
+	o = PROBE(op_read, (long)source);
+	assert_int_equal(CALL(f->peer, op_read, AT(f, 5)).sig, o.sig);
+	EXPECT_OK(munmap(f->backing == HUGETLB ? source - 5 * PAGE : source, unit(f)));
+	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_REPLACE);
+	READS(f, 5, 0);
+	WRITES(f, 5, 55);
+	assert_int_equal(file_word(f->file, 5 * PAGE), 55);
+}
+
+/* Takes a whole block of memory away below the peer, as far as the kernel can. */
+static void memory_block_goes_offline(struct fixture *f)
+{
+	long block = 0;
+	char path[100], command[200];
+	unsigned long pfn;
+	FILE *file = fopen("/sys/devices/system/memory/block_size_bytes", "re");
+	int status;
+
+	if (!file)
+		SKIP("no memory hotplug");
+	if (fscanf(file, "%lx", &block) != 1)
+		block = 0;
+	fclose(file);
+	map_pages(f, 0, 0, NR, RW);
+	count_start(f, NR);
+	pfn = pfn_at(source_at(f, 3)) ?: 1;
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%lu/state",
+		 pfn * PAGE / block);
+	snprintf(command, sizeof(command), "echo offline 2>&1 | timeout 8 tee %s >/dev/null 2>&1",
+		 path);
+	fflush(stdout);
+	status = system(command);
+	wait_loops(2);
+	snprintf(command, sizeof(command), "echo online | tee %s >/dev/null 2>&1", path);
+	(void)!system(command);
+	count_stop(f, NR);
+	if (status == -1)
+		SKIP("cannot run a shell");
+	file = fopen(path, "re");
+	if (!file)
+		SKIP("no %s", path);
+	fclose(file);
+}
+
+/* ---- swap and limits ---- */
+
+static char group[64];
+
+/* A memory cgroup with a limit; the peer @p goes into it. */
+static void enter_group(struct peer *p, const char *max, const char *swap_max)
+{
+	char path[128], pid[16];
+
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/adv%d", p->pid);
+	if (mkdir(group, 0755))
+		SKIP("no cgroup2: %s", strerror(errno));
+	snprintf(path, sizeof(path), "%s/memory.max", group);
+	if (!put_text(path, max))
+		SKIP("no memory controller in cgroup2");
+	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
+	put_text(path, swap_max);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	snprintf(pid, sizeof(pid), "%d", p->pid);
+	assert_true(put_text(path, pid));
+}
+
+static long group_value(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", group, name);
+	return get_number(path);
+}
+
+static long group_event(const char *key)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/memory.events", group);
+	return get_field(path, key);
+}
+
+static const char *swap_on_zram(void)
+{
+	if (get_field("/proc/meminfo", "SwapTotal") > 0)
+		return NULL;
+	fflush(stdout);
+	if (system("modprobe -q zram num_devices=1; cd /sys/block/zram0 2>/dev/null && "
+		   "echo 128M >disksize && mkswap /dev/zram0 >/dev/null 2>&1 && "
+		   "swapon /dev/zram0"))
+		return "cannot swap on zram";
+	return NULL;
+}
+
+static long op_empty_memfd(const long *a)
+{
+	return backing_create(MEMFD, a[0]);
+}
+
+struct big {
+	struct peer *ctl;
+	int fd;
+	struct peer *peer;
+	unsigned long view;
+};
+
+#define BIG_PAGES 4096UL	/* 16 MiB */
+
+/* A controller with an empty file and a limit, and a peer without. */
+static void big_start(struct big *b, const char *max, const char *swap_max)
+{
+	int ctl, fd;
+
+	b->ctl = peer_spawn();
+	b->peer = peer_spawn();
+	enter_group(b->ctl, max, swap_max);
+	b->fd = EXPECT_CALL(b->ctl, op_empty_memfd, BIG_PAGES * PAGE);
+	ctl = EXPECT_CALL(b->ctl, op_ctl_open, BIG_PAGES * PAGE);
+	EXPECT_CALL(b->ctl, op_ctl_map, ctl, b->fd, 0, BIG_PAGES, 0, RW);
+	fd = peer_take_fd(b->ctl, EXPECT_CALL(b->ctl, op_ctl_viewfd, ctl));
+	b->view = EXPECT_CALL(b->peer, op_mmap, peer_send_fd(b->peer, fd), BIG_PAGES * PAGE,
+			      PROT_READ | PROT_WRITE, 0);
+}
+
+static void swapping_loses_no_write(struct fixture *f)
+{
+	const char *why = swap_on_zram();
+	struct big b;
+	int fd;
+
+	(void)f;
+	if (why)
+		SKIP("%s", why);
+	big_start(&b, "6M", "max");
+	START(b.peer, op_count_to, b.view, BIG_PAGES, 3);
+	EXPECT_VALUE(3, FINISH(b.peer, "counting under memory pressure"));
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	assert_true(group_value("memory.swap.current") > 0);
+	assert_true(group_value("memory.current") <= 6 << 20);
+	assert_int_equal(group_event("oom_kill"), 0);
+	fd = peer_take_fd(b.ctl, b.fd);
+	for (unsigned long i = 0; i < BIG_PAGES; i++)
+		assert_int_equal(file_word(fd, i * PAGE), 3);
+	peer_kill(b.ctl);
+	peer_kill(b.peer);
+	rmdir(group);
+}
+
+/* What a peer touches first is charged to the controller, and kills that. */
+static void controller_out_of_memory_is_killed_not_the_peer(struct fixture *f)
+{
+	struct outcome o;
+	struct big b;
+
+	(void)f;
+	big_start(&b, "4M", "0");
+	START(b.peer, op_count_to, b.view, BIG_PAGES, 1);
+	o = FINISH(b.peer, "writing beyond the controller's limit");
+	assert_false(o.died);
+	assert_int_equal(o.sig, SIGBUS);
+	assert_true(group_event("oom_kill") >= 1);
+	/* The peer lives, and has lost all. */
+	assert_true(EVENTUALLY(CALL(b.peer, op_read, b.view).sig == SIGBUS));
+	peer_kill(b.ctl);
+	rmdir(group);
+}
+
+static void peer_is_not_charged_for_the_view(struct fixture *f)
+{
+	unsigned long view, plain;
+	struct peer *p = peer_spawn(), *glutton = peer_spawn();
+	int big = backing_create(MEMFD, BIG_PAGES * PAGE);
+	struct outcome o;
+	int fd;
+
+	EXPECT_OK(mv_map(f->ctl, big, 0, BIG_PAGES * PAGE, 0, RW));
+	fd = peer_send_fd(p, f->viewfd);
+	enter_group(p, "4M", "0");
+	view = EXPECT_CALL(p, op_mmap, fd, BIG_PAGES * PAGE, PROT_READ | PROT_WRITE, 0);
+	START(p, op_count_to, view, BIG_PAGES, 1);
+	EXPECT_VALUE(1, FINISH(p, "writing the view"));
+	assert_int_equal(group_event("oom_kill"), 0);
+	peer_kill(p);
+	rmdir(group);
+	/* The control: plain memory it would have to pay for, with its life. */
+	EXPECT_OK(ftruncate(big, 0));
+	EXPECT_OK(ftruncate(big, BIG_PAGES * PAGE));
+	enter_group(glutton, "4M", "0");
+	plain = EXPECT_CALL(glutton, op_mmap, peer_send_fd(glutton, big), BIG_PAGES * PAGE,
+			    PROT_READ | PROT_WRITE, 0);
+	START(glutton, op_count_to, plain, BIG_PAGES, 1);
+	o = FINISH(glutton, "writing plain memory");
+	assert_true(o.died);
+	peer_kill(glutton);
+	rmdir(group);
+}
+
+static void peer_out_of_memory_lets_go(struct fixture *f)
+{
+	unsigned long view, anon;
+	struct peer *p = another_peer(f, f->viewfd, PROT_READ | PROT_WRITE, &view);
+
+	map_pages(f, 0, 0, NR, RW);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	enter_group(p, "4M", "0");
+	anon = EXPECT_CALL(p, op_mmap, -1, BIG_PAGES * PAGE, PROT_READ | PROT_WRITE, 0,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	START(p, op_fill, anon, BIG_PAGES, 1);
+	assert_true(FINISH(p, "filling memory").died);
+	assert_true(group_event("oom_kill") >= 1);
+	READS(f, 1, WORD(1));
+	unmap_pages(f, 0, NR);
+	READ_SIGBUS(f, 1);
+	peer_kill(p);
+	rmdir(group);
+}
+
+/* ---- core dumps ---- */
+
+#define CORE_FILTER "/proc/self/coredump_filter"
+
+/* address of the view, of plain memory -> dies with all of it in the core */
+static long op_dump_core(const long *a)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+
+	op_fill(ARGS(a[0], 8, (long)SECRET));
+	op_fill(ARGS(a[1], 8, (long)CANARY));
+	if (setrlimit(RLIMIT_CORE, &all) || !put_text(CORE_FILTER, "0x7f"))
+		return -1;
+	signal(SIGABRT, SIG_DFL);
+	abort();
+}
+
+static size_t count_in_file(const char *path, uint64_t word)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t found = 0;
+	uint64_t page[512];
+
+	assert_true(fd >= 0);
+	while (read(fd, page, sizeof(page)) == sizeof(page))
+		found += page[0] == word;
+	close(fd);
+	return found;
+}
+
+static void core_dump_has_nothing_of_the_view(struct fixture *f)
+{
+	char pattern[128], command[200];
+	struct setting s;
+	unsigned long plain;
+	int other = make_file(MEMFD, FILE_PAGES * PAGE, 0);
+	struct peer *p;
+	unsigned long view;
+	int status;
+
+	map_pages(f, 0, 0, NR, RW);
+	p = another_peer(f, f->viewfd, PROT_READ | PROT_WRITE, &view);
+	plain = EXPECT_CALL(p, op_mmap, peer_send_fd(p, other), FILE_PAGES * PAGE,
+			    PROT_READ | PROT_WRITE, 0);
+	assert_non_null(scratch_dir());
+	snprintf(pattern, sizeof(pattern), "%s/core", scratch_dir());
+	if (!set(&s, "/proc/sys/kernel/core_pattern", pattern))
+		SKIP("no core_pattern");
+	START(p, op_dump_core, view, plain);
+	status = peer_reap(p);
+	put_back(&s);
+	assert_true(WIFSIGNALED(status));
+	assert_true(WCOREDUMP(status));
+	/* SECRET is in the view only, CANARY in plain shared memory. */
+	snprintf(command, sizeof(command), "%s", pattern);
+	if (access(pattern, F_OK))
+		snprintf(command, sizeof(command), "%s.%d", pattern, p->pid);
+	assert_int_equal(count_in_file(command, CANARY), 8);
+	assert_int_equal(count_in_file(command, SECRET), 0);
+	unlink(command);
+	READS(f, 0, SECRET);
+}
+
+static const struct test_case cases[] = {
+	CASE_ON(huge_pages_are_split_and_collapsed, ON(MEMFD)),
+	CASE_ON(huge_page_is_punched_and_truncated, ON(MEMFD)),
+	CASE_ON(migration_loses_no_write, ON_SMALL),
+	CASE_ON(moved_pages_are_seen_where_they_are, ON(MEMFD) | ON(EXT4)),
+	CASE_ON(poisoned_page_is_sigbus_in_the_peer, ON_ALL & ~ON(XFS)),
+	CASE_ON(memory_block_goes_offline, ON(MEMFD)),
+	CASE(swapping_loses_no_write),
+	CASE(controller_out_of_memory_is_killed_not_the_peer),
+	CASE(peer_is_not_charged_for_the_view),
+	CASE(peer_out_of_memory_lets_go),
+	CASE(core_dump_has_nothing_of_the_view),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "adv_memory", cases);
+}
