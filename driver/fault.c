@@ -13,6 +13,7 @@
  * fault comes again.
  */
 
+#include <linux/file.h>
 #include <linux/highmem.h>
 #include <linux/hmm.h>
 #include <linux/memcontrol.h>
@@ -44,6 +45,7 @@
  * @file_first: page of the file that @first maps
  * @flags: of the range
  * @need_write: entries without W are not good enough
+ * @no_write: the source cannot give W to this access, which only reads
  * @vm_rights: VM_READ, VM_WRITE, VM_EXEC that mapping and range both grant
  * @addr: first address of the window, in the peer
  * @nr: pages in the window
@@ -51,6 +53,7 @@
  * @seq: of the notifier, when the snapshot was taken
  * @prots: page protection of entries without and with W
  * @pfns: the snapshot, as hmm_range_fault() has it
+ * @pinned: the view file, once the peer's lock has been dropped
  * @commit: what to do under memview.lock with a snapshot that still stands
  * @buf: for memview_access_commit()
  * @len: bytes of @buf, none beyond the page
@@ -59,6 +62,7 @@ struct memview_fault {
 	struct vm_fault *vmf;
 	struct memview *view;
 	bool write;
+	struct file *pinned;
 	vm_fault_t (*commit)(struct memview_fault *fault);
 	void *buf;
 	unsigned int len;
@@ -71,6 +75,7 @@ struct memview_fault {
 	u32 flags;
 
 	bool need_write;
+	bool no_write;
 	vm_flags_t vm_rights;
 
 	unsigned long addr;
@@ -159,13 +164,14 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 	     !(fault->flags & MEMVIEW_MAP_EXEC)))
 		return memview_fault_deny(fault);
 
-	fault->vm_rights = VM_READ;
+	fault->vm_rights = vm_flags & VM_READ;
 	if ((vm_flags & VM_WRITE) && (fault->flags & MEMVIEW_MAP_WRITE))
 		fault->vm_rights |= VM_WRITE;
 	if ((vm_flags & VM_EXEC) && (fault->flags & MEMVIEW_MAP_EXEC))
 		fault->vm_rights |= VM_EXEC;
 	fault->need_write = fault->write ||
-			    (!fault->buf && (fault->vm_rights & VM_WRITE) &&
+			    (!fault->no_write &&
+			     (fault->vm_rights & VM_WRITE) &&
 			     !(fault->flags & MEMVIEW_MAP_LAZY_WRITE));
 	return 0;
 }
@@ -237,24 +243,23 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 
 /* Charges what is allocated to the controller: it is its memory. */
 static vm_fault_t memview_fault_source(struct vm_area_struct *source_vma,
-				       unsigned long source_addr, bool write)
+				       unsigned long source_addr,
+				       unsigned int flags)
 {
 	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(source_vma->vm_mm);
 	struct mem_cgroup *old = set_active_memcg(memcg);
-	unsigned int flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY |
-			     FAULT_FLAG_RETRY_NOWAIT;
 	vm_fault_t ret;
 
-	if (write)
-		flags |= FAULT_FLAG_WRITE;
-	ret = handle_mm_fault(source_vma, source_addr, flags, NULL);
+	ret = handle_mm_fault(source_vma, source_addr,
+			      FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | flags,
+			      NULL);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
 
 	/* The peer has the right; it is the source that does not give it. */
 	if (ret & VM_FAULT_SIGSEGV)
-		return VM_FAULT_SIGBUS;
-	return ret & (VM_FAULT_ERROR | VM_FAULT_RETRY);
+		ret = (ret & ~VM_FAULT_SIGSEGV) | VM_FAULT_SIGBUS;
+	return ret & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED);
 }
 
 static bool memview_fault_has(struct memview_fault *fault, unsigned long flags)
@@ -302,11 +307,22 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 				return MEMVIEW_FAULT_AGAIN;
 			write = true;
 		}
-		ret = memview_fault_source(source_vma, source_addr, write);
+		/*
+		 * page_mkwrite and what file systems read have no "not now":
+		 * never under both locks, but for a debugger, who has no way
+		 * to drop one and always works like this.
+		 */
+		if (!fault->buf && source_vma->vm_ops &&
+		    source_vma->vm_ops->page_mkwrite)
+			return VM_FAULT_RETRY;
+		ret = memview_fault_source(source_vma, source_addr,
+					   FAULT_FLAG_RETRY_NOWAIT |
+					   (write ? FAULT_FLAG_WRITE : 0));
 		if (!ret)
 			continue;
 		if ((ret & VM_FAULT_ERROR) && write && !fault->write) {
 			/* Only read: a full disk must not keep it from that. */
+			fault->no_write = true;
 			fault->need_write = false;
 			write = false;
 			continue;
@@ -344,10 +360,13 @@ static int memview_fault_set_pte(pte_t *ptep, unsigned long addr, void *data)
 	if (fault->need_write && !write)
 		return 0;
 
-	/* Another page: a zap of it is on the way. */
-	if (!pte_none(old) &&
-	    (!pte_present(old) || pte_pfn(old) != pfn || !write ||
-	     pte_write(old)))
+	/*
+	 * Another page: a zap of it is on the way. What is neither empty nor
+	 * present can only be a marker that the peer's userfaultfd has left
+	 * (6.7 lets it register any mapping): as good as empty.
+	 */
+	if (pte_present(old) &&
+	    (pte_pfn(old) != pfn || !write || pte_write(old)))
 		return 0;
 
 	if (write)
@@ -365,12 +384,9 @@ static vm_fault_t memview_fault_insert(struct memview_fault *fault)
 	bool write = (hmm_pfn & HMM_PFN_WRITE) &&
 		     (fault->vm_rights & VM_WRITE);
 	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
-	unsigned int noreclaim;
 	vm_fault_t ret;
 	int err;
 
-	/* The page table is there; should it be gone, no reclaim here. */
-	noreclaim = memalloc_noreclaim_save();
 	if (write)
 		memview_fault_dirty(pfn);
 	/* Looks at the memory type of the page, and leaves a present entry. */
@@ -383,7 +399,6 @@ static vm_fault_t memview_fault_insert(struct memview_fault *fault)
 		if (err)
 			ret = VM_FAULT_OOM;
 	}
-	memalloc_noreclaim_restore(noreclaim);
 	if (ret == VM_FAULT_NOPAGE)
 		atomic64_inc(&fault->view->faults);
 	return ret;
@@ -434,102 +449,103 @@ static vm_fault_t memview_fault_commit(struct memview_fault *fault)
 {
 	struct memview *view = fault->view;
 	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
+	unsigned int noreclaim;
 
 	down_read(&view->lock);
+	/* Should anything allocate after all (a page table), no reclaim here. */
+	noreclaim = memalloc_noreclaim_save();
 	if (memview_fault_valid(fault))
 		ret = fault->commit(fault);
+	memalloc_noreclaim_restore(noreclaim);
 	up_read(&view->lock);
 	return ret;
 }
 
-/* Leaves the error of a source fault for the retry of this task. */
-static void memview_fault_error_set(struct memview *view, pgoff_t pgoff,
-				    u64 gen, int err)
+/* Leaves word for the retry of this task. */
+static void memview_fault_note_set(struct memview_fault *fault, pgoff_t pgoff,
+				   vm_fault_t error)
 {
-	vm_fault_t ret;
+	struct memview *view = fault->view;
 
-	switch (err) {
-	case -ENOMEM:
-		ret = VM_FAULT_OOM;
-		break;
-	case -EHWPOISON:
-		ret = VM_FAULT_HWPOISON;
-		break;
-	default:
-		ret = VM_FAULT_SIGBUS;
-	}
-	spin_lock(&view->fault_error_lock);
-	view->fault_error.task = current;
-	view->fault_error.pgoff = pgoff;
-	view->fault_error.gen = gen;
-	view->fault_error.fault = ret;
-	spin_unlock(&view->fault_error_lock);
+	spin_lock(&view->fault_note_lock);
+	view->fault_note.task = current;
+	view->fault_note.pgoff = pgoff;
+	view->fault_note.gen = fault->gen;
+	view->fault_note.error = error;
+	view->fault_note.no_write = fault->no_write;
+	spin_unlock(&view->fault_note_lock);
 }
 
-static vm_fault_t memview_fault_error_get(struct memview *view,
-					  struct vm_fault *vmf)
+static vm_fault_t memview_fault_note_get(struct memview_fault *fault)
 {
-	vm_fault_t ret = 0;
+	struct vm_fault *vmf = fault->vmf;
+	struct memview *view = fault->view;
+	vm_fault_t error = 0;
 
-	if (READ_ONCE(view->fault_error.task) != current)
+	if (READ_ONCE(view->fault_note.task) != current)
 		return 0;
-	spin_lock(&view->fault_error_lock);
-	if (view->fault_error.task == current) {
+	spin_lock(&view->fault_note_lock);
+	if (view->fault_note.task == current) {
 		/* A table that has changed may have another answer. */
 		if ((vmf->flags & FAULT_FLAG_TRIED) &&
-		    view->fault_error.pgoff == vmf->pgoff &&
-		    view->fault_error.gen == READ_ONCE(view->gen))
-			ret = view->fault_error.fault;
-		view->fault_error.task = NULL;
+		    view->fault_note.pgoff == vmf->pgoff &&
+		    view->fault_note.gen == READ_ONCE(view->gen)) {
+			error = view->fault_note.error;
+			fault->no_write = view->fault_note.no_write;
+		}
+		view->fault_note.task = NULL;
 	}
-	spin_unlock(&view->fault_error_lock);
-	return ret;
+	spin_unlock(&view->fault_note_lock);
+	return error;
 }
 
 /*
  * Waits for the controller's mmap_lock, or for the source's fault (I/O, a
  * userfaultfd handler), without the peer's lock; then the fault comes again.
  * The VMA may be gone by then: nothing of @vmf is touched after the unlock.
+ *
+ * One handle_mm_fault(), and not fixup_user_fault(), which looks up the VMA
+ * again when it has waited: a view that the controller has put there meanwhile
+ * would make this recurse.
  */
 static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 				     struct mm_struct *mm)
 {
 	struct vm_fault *vmf = fault->vmf;
 	unsigned long source_addr = memview_fault_source_addr(fault);
-	struct memview *view = fault->view;
+	unsigned int flags = FAULT_FLAG_KILLABLE;
 	struct vm_area_struct *source_vma;
-	unsigned int flags = FAULT_FLAG_REMOTE;
-	struct mem_cgroup *memcg, *old;
 	pgoff_t pgoff = vmf->pgoff;
-	bool unlocked = false;
-	int err = 0;
+	vm_fault_t ret = 0;
 
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
 		return VM_FAULT_NOPAGE;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
+	flags |= vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
 
-	/* The view lives on: the segment that is held has been attached. */
-	memview_get(view);
+	/* Of the mapping, nothing else would hold view and module now. */
+	fault->pinned = get_file(vmf->vma->vm_file);
 	mmap_read_unlock(vmf->vma->vm_mm);
 
 	if (mmap_read_lock_killable(mm))
-		goto out;
+		return VM_FAULT_RETRY;
 	source_vma = memview_segment_vma(fault->segment, source_addr);
 	if (source_vma && (source_vma->vm_flags & VM_READ)) {
 		if (fault->need_write && (source_vma->vm_flags & VM_WRITE))
 			flags |= FAULT_FLAG_WRITE;
-		memcg = get_mem_cgroup_from_mm(mm);
-		old = set_active_memcg(memcg);
-		err = fixup_user_fault(mm, source_addr, flags, &unlocked);
-		set_active_memcg(old);
-		mem_cgroup_put(memcg);
+		ret = memview_fault_source(source_vma, source_addr, flags);
 	}
-	mmap_read_unlock(mm);
-	if (err && err != -EINTR)
-		memview_fault_error_set(view, pgoff, fault->gen, err);
-out:
-	memview_put(view);
+	if (!(ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+		mmap_read_unlock(mm);
+
+	ret &= VM_FAULT_ERROR;
+	if (ret && fault->need_write && !fault->write) {
+		fault->no_write = true;
+		ret = 0;
+	}
+	if (ret || fault->no_write)
+		memview_fault_note_set(fault, pgoff, ret);
 	return VM_FAULT_RETRY;
 }
 
@@ -586,6 +602,8 @@ static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
 	fault->vmf = vmf;
 	fault->view = vmf->vma->vm_private_data;
 	fault->write = vmf->flags & FAULT_FLAG_WRITE;
+	fault->no_write = false;
+	fault->pinned = NULL;
 	fault->commit = memview_fault_insert;
 	fault->buf = NULL;
 	fault->nr = 0;
@@ -606,8 +624,8 @@ static vm_fault_t memview_fault_tries(struct memview_fault *fault)
 
 static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 {
-	struct memview *view = vmf->vma->vm_private_data;
 	struct memview_fault *fault;
+	struct file *pinned;
 	vm_fault_t ret;
 
 	/*
@@ -617,20 +635,22 @@ static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 	if (WARN_ON_ONCE(vmf->flags & FAULT_FLAG_VMA_LOCK))
 		return VM_FAULT_SIGBUS;
 
-	ret = memview_fault_error_get(view, vmf);
-	if (ret)
-		return ret;
-
 	fault = memview_fault_alloc(vmf);
 	if (!fault)
 		return VM_FAULT_OOM;
-	ret = memview_fault_tries(fault);
+	ret = memview_fault_note_get(fault);
+	if (!ret)
+		ret = memview_fault_tries(fault);
 
-	/* After VM_FAULT_RETRY neither the VMA nor the view is ours to touch. */
+	/* After VM_FAULT_RETRY the VMA is not ours to touch. */
 	if (!(ret & VM_FAULT_RETRY))
-		trace_memview_fault(view, vmf, fault->nr,
+		trace_memview_fault(fault->view, vmf, fault->nr,
 				    (__force unsigned int)ret);
+	pinned = fault->pinned;
 	kmem_cache_free(memview_fault_cache, fault);
+	/* The last thing; the end of the file comes after we have returned. */
+	if (pinned)
+		fput(pinned);
 	return ret;
 }
 
@@ -704,6 +724,7 @@ static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 	if (!fault)
 		return -ENOMEM;
 	len = min_t(int, len, PAGE_SIZE - offset_in_page(addr));
+	fault->no_write = true;
 	fault->commit = memview_access_commit;
 	fault->buf = buf;
 	fault->len = len;

@@ -207,11 +207,11 @@ static int memview_file_check(struct file *file, u32 flags, u64 fd_end)
 	struct inode *inode = file_inode(file);
 
 	/*
-	 * DAX pages have no reference count to speak of, and the point of
-	 * memfd_secret(2) is that nothing but its owner has it. A view in a
-	 * view would make invalidations recurse.
+	 * The point of memfd_secret(2) is that nothing but its owner has it,
+	 * and a view in a view would make invalidations recurse. DAX is left to
+	 * memview_segment_own(), which sees the file below an overlay.
 	 */
-	if (!S_ISREG(inode->i_mode) || IS_DAX(inode) ||
+	if (!S_ISREG(inode->i_mode) || (inode->i_flags & S_ANON_INODE) ||
 	    inode->i_sb->s_magic == SECRETMEM_MAGIC ||
 	    memview_is_view_file(file))
 		return -ENODEV;
@@ -450,8 +450,10 @@ static int memview_protect_locked(struct memview *view,
 	memview_table_split(view, span->last + 1, &spare[1]);
 	for (range = memview_table_first(view, span->first);
 	     range && range->last <= span->last;
-	     range = memview_table_next(range))
+	     range = memview_table_next(range)) {
 		range->flags = flags;
+		cond_resched();
+	}
 	/*
 	 * A right that is added zaps too: KVM never upgrades a present
 	 * read-only entry of a VM_PFNMAP mapping.

@@ -98,8 +98,9 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  * @pending_first: span whose entries a table operation is about to zap. The
  * @pending_last:	ranges may have left the reverse index by then, so every
  *	invalidation zaps this span as well (R3). Empty when first > last.
- * @fault_error: what a blocking source fault failed with, for the retry that
- *	follows; under @fault_error_lock
+ * @fault_note_lock: @fault_note
+ * @fault_note: what a blocking source fault has found out, for the retry that
+ *	follows
  * @faults: faults of peers that were resolved
  * @zaps: spans zapped
  * @revoke_work: revokes when the controller's address space goes away
@@ -122,13 +123,14 @@ struct memview {
 	pgoff_t pending_first;
 	pgoff_t pending_last;
 
-	spinlock_t fault_error_lock;	/* fault_error; innermost */
+	spinlock_t fault_note_lock;	/* fault_note; innermost */
 	struct {
 		struct task_struct *task;	/* compared, never followed */
 		pgoff_t pgoff;
 		u64 gen;
-		vm_fault_t fault;
-	} fault_error;
+		vm_fault_t error;
+		bool no_write;
+	} fault_note;
 
 	atomic64_t faults;
 	atomic64_t zaps;

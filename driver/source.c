@@ -13,6 +13,7 @@
  * looked, under the controller's mmap_lock.
  */
 
+#include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/hugetlb.h>
 #include <linux/kthread.h>
@@ -79,8 +80,12 @@ void memview_segment_put(struct memview_segment *segment)
 static bool memview_segment_maps(struct memview_segment *segment,
 				 struct vm_area_struct *vma, unsigned long addr)
 {
-	pgoff_t page = segment->first + ((addr - segment->start) >> PAGE_SHIFT);
+	unsigned long offset = addr - segment->start;
+	pgoff_t page = segment->first + (offset >> PAGE_SHIFT);
 
+	/* Outside, the notifier would not see what happens to the page. */
+	if (addr < segment->start || offset >= memview_segment_len(segment))
+		return false;
 	/* VM_SHARED is not set for a file that is not open for writing. */
 	return vma && vma->vm_start <= addr &&
 	       vma->vm_file == segment->vm_file &&
@@ -325,29 +330,53 @@ static const struct mmu_interval_notifier_ops memview_segment_ops = {
 };
 
 /*
- * Takes possession of the mapping at @segment->start: it is ours alone, or it
- * has been merged with a neighbour of the controller's (-EAGAIN).
+ * Is this the mapping that memview_segment_mmap() has just made? Another thread
+ * may have put anything in its place. File systems on top of others have the
+ * file below in the VMA; one that has yet another cannot be told from that.
+ */
+static bool memview_segment_is_new(struct memview_segment *segment,
+				   struct vm_area_struct *vma)
+{
+	struct file *file = segment->file;
+
+	if (!vma || vma->vm_start > segment->start || !vma->vm_file ||
+	    !(vma->vm_flags & VM_MAYSHARE) ||
+	    memview_vma_page(vma, segment->start) != segment->first)
+		return false;
+	return vma->vm_file == file ||
+	       file_inode(vma->vm_file) == d_real_inode(file->f_path.dentry);
+}
+
+/*
+ * Takes possession of the mapping at @segment->start. -EAGAIN when it has been
+ * merged with a neighbour of the controller's: only what is ours alone can be
+ * kept out of its children and core dumps.
  */
 static int memview_segment_own(struct memview_segment *segment)
 {
 	struct mm_struct *mm = segment->mirror->mm;
 	unsigned long len = memview_segment_len(segment);
 	struct vm_area_struct *vma;
+	bool ours;
 	int err = 0;
 
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
 	vma = find_vma(mm, segment->start);
-	if (!vma || vma->vm_start != segment->start ||
-	    vma->vm_end != segment->start + len) {
-		err = -EAGAIN;
-	} else if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) {
+	ours = memview_segment_is_new(segment, vma);
+	if (!ours || (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) ||
+	    IS_DAX(file_inode(vma->vm_file))) {
 		err = -ENODEV;
+	} else if (vma->vm_start != segment->start ||
+		   vma->vm_end != segment->start + len) {
+		err = -EAGAIN;
 	} else {
 		segment->vm_file = get_file(vma->vm_file);
 		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
 	}
 	mmap_write_unlock(mm);
+	if (err && ours)
+		vm_munmap(segment->start, len);
 	return err;
 }
 
@@ -372,9 +401,6 @@ static int memview_segment_mmap(struct memview_segment *segment)
 			return (int)addr;
 		segment->start = addr;
 		err = memview_segment_own(segment);
-		if (!err)
-			return 0;
-		vm_munmap(addr, len);
 		/* Away from the neighbour it merged with. */
 		hint = addr - len - SZ_4M;
 	} while (err == -EAGAIN && --tries);
@@ -478,7 +504,9 @@ static void memview_segment_span(struct file *file, pgoff_t *first,
 
 	if (memview_file_is_hugetlb(file)) {
 		block = max(block, 1UL << (inode->i_blkbits - PAGE_SHIFT));
-		limit = (i_size_read(inode) >> PAGE_SHIFT) - 1;
+		limit = i_size_read(inode) >> PAGE_SHIFT;
+		if (!limit--)
+			limit = 0;
 	} else if (current->mm->def_flags & VM_LOCKED) {
 		return;
 	}
@@ -616,6 +644,9 @@ memview_segment_get(struct memview_mirror *mirror, struct file *file,
 	}
 
 	memview_segment_span(file, &wide_first, &wide_last);
+	/* A hugetlb file that has shrunk since memview_file_check(). */
+	if (wide_first > first || wide_last < last)
+		return ERR_PTR(-EINVAL);
 	segment = memview_segment_create(mirror, file, wide_first, wide_last,
 					 writable);
 	if (segment == ERR_PTR(-ENOMEM) && !memview_file_is_hugetlb(file) &&

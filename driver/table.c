@@ -210,6 +210,7 @@ u64 memview_table_carve(struct memview *view, pgoff_t first, pgoff_t last,
 
 	for (range = memview_table_first(view, first);
 	     range && range->first <= last; range = next) {
+		cond_resched();
 		next = memview_table_next(range);
 		removed += min(range->last, last) - max(range->first, first) + 1;
 
@@ -252,8 +253,10 @@ void memview_table_free(struct rb_root *removed)
 {
 	struct memview_range *range, *next;
 
-	rbtree_postorder_for_each_entry_safe(range, next, removed, node)
+	rbtree_postorder_for_each_entry_safe(range, next, removed, node) {
 		memview_range_free(range);
+		cond_resched();
+	}
 	*removed = RB_ROOT;
 }
 

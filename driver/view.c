@@ -152,7 +152,7 @@ struct memview *memview_create(void)
 	INIT_LIST_HEAD(&view->attaches);
 	view->pending_first = 1;
 	view->pending_last = 0;
-	spin_lock_init(&view->fault_error_lock);
+	spin_lock_init(&view->fault_note_lock);
 	INIT_WORK(&view->revoke_work, memview_revoke_work);
 	INIT_WORK(&view->free_work, memview_free_work);
 	return view;
