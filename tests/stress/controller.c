@@ -66,7 +66,7 @@ struct lane {
 	pthread_t thread;
 	/* Unmaps the same as the lane at the same time; see op_unmap_twice(). */
 	pthread_t rival;
-	sem_t rival_go, rival_done;
+	sem_t rival_go, rival_calls, rival_done;
 	uint64_t rival_bytes;
 	unsigned int index;
 	uint64_t random;
@@ -406,17 +406,35 @@ static void *rival_run(void *argument)
 {
 	struct lane *lane = argument;
 
+	/* The lane is to overtake it in the middle of its work. */
+	if (setpriority(PRIO_PROCESS, 0, 0))
+		fail("setpriority", errno);
 	for (;;) {
 		while (sem_wait(&lane->rival_go))
 			;
 		if (atomic_load(&board->stop) ||
 		    atomic_load(&lane->controller->ending))
 			break;
+		sem_post(&lane->rival_calls);
 		lane->rival_bytes = do_unmap(lane, &lane->span);
 		count_flush();
 		sem_post(&lane->rival_done);
 	}
 	return NULL;
+}
+
+/* False if the life ends: nobody waits for a rival then. */
+static bool wait_for_rival(struct lane *lane, sem_t *sem)
+{
+	const struct timespec time = { .tv_nsec = 20 * 1000 };
+
+	while (sem_trywait(sem)) {
+		if (atomic_load(&lane->controller->ending) ||
+		    atomic_load(&board->stop))
+			return false;
+		nanosleep(&time, NULL);
+	}
+	return true;
 }
 
 /*
@@ -431,18 +449,12 @@ static void op_unmap_twice(struct lane *lane)
 	forget(lane, &lane->span);
 	unmap_victims(lane);
 	sem_post(&lane->rival_go);
-	dwell(lane);
+	if (!wait_for_rival(lane, &lane->rival_calls))
+		return;
 	got = do_unmap(lane, &lane->span);
 	secrets(lane);
-	/* A life that ends is not waited for by rivals: nor are they. */
-	while (sem_trywait(&lane->rival_done)) {
-		const struct timespec time = { .tv_nsec = 100 * 1000 };
-
-		if (atomic_load(&lane->controller->ending) ||
-		    atomic_load(&board->stop))
-			return;
-		nanosleep(&time, NULL);
-	}
+	if (!wait_for_rival(lane, &lane->rival_done))
+		return;
 	if (got + lane->rival_bytes != want)
 		fail("unmap: two calls have not removed what was mapped", 0);
 	count_add(N_UNMAP_TWICE, 1);
@@ -557,8 +569,9 @@ static void op_noexec(struct lane *lane)
 {
 	narrow_victims(lane, MEMVIEW_EXEC, N_NOEXEC);
 	mark_victims(lane, TAG_DATA);
-	dwell(lane);
-	dwell(lane);
+	/* Peers have several steps to do in this time. */
+	for (int i = 0; i < 4; i++)
+		dwell(lane);
 	mark_victims(lane, TAG_OPEN);
 	widen_victims(lane);
 }
@@ -702,7 +715,7 @@ static void *lane_run(void *argument)
 	static void (*const ops[])(struct lane *) = {
 		op_unmap, op_unmap, op_unmap, op_unmap_twice, op_unmap_twice,
 		op_replace, op_replace,
-		op_narrow, op_narrow, op_noexec,
+		op_narrow, op_narrow, op_noexec, op_noexec,
 		op_punch, op_punch, op_truncate, op_shrink,
 	};
 	struct lane *lane = argument;
@@ -845,6 +858,7 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 		int err;
 
 		sem_init(&lanes[i].rival_go, 0, 0);
+		sem_init(&lanes[i].rival_calls, 0, 0);
 		sem_init(&lanes[i].rival_done, 0, 0);
 		err = pthread_create(&lanes[i].rival, NULL, rival_run, &lanes[i]);
 		if (!err)

@@ -498,7 +498,7 @@ static void change_place(struct worker *worker)
 	count_add(N_MREMAP, 1);
 }
 
-static void change_protection(struct worker *worker)
+static void change_protection_once(struct worker *worker)
 {
 	static const int prots[] = {
 		PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE,
@@ -529,6 +529,13 @@ static void change_protection(struct worker *worker)
 		do_call(worker, own, page, 1);
 	if (prot & PROT_WRITE)
 		do_write(worker, own, page, 1);
+}
+
+/* Several times: it is quick, and has to meet a page that is read-only or so. */
+static void change_protection(struct worker *worker)
+{
+	for (int i = 0; i < 8; i++)
+		change_protection_once(worker);
 }
 
 static void change_advice(struct worker *worker)
