@@ -237,7 +237,7 @@ struct memview_query_info {
  * ENODEV: fd is not a regular file or cannot be mirrored (pipe, socket,
  * directory, device, view fd, memfd_secret, DAX).
  * EACCES: fd is not open for reading; %MEMVIEW_MAP_WRITE and fd is not open
- * for writing (or is append-only).
+ * for writing; the file is append-only and fd open for writing.
  * EPERM: %MEMVIEW_MAP_WRITE and the file is sealed against it;
  * %MEMVIEW_MAP_EXEC and the file's mount is noexec; refused by an LSM.
  * ENOSPC: the view would have more than memview_info.max_ranges ranges.
