@@ -102,7 +102,7 @@ static bool memview_segment_intact(struct memview_segment *segment)
 	struct vm_area_struct *vma;
 	unsigned long addr;
 
-	mmap_assert_locked(mm);
+	lockdep_assert_held(&mm->mmap_lock);
 
 	for (addr = segment->start; addr < end; addr = vma->vm_end) {
 		vma = find_vma(mm, addr);
@@ -122,7 +122,7 @@ static bool memview_segment_revive(struct memview_segment *segment)
 {
 	enum memview_segment_state state;
 
-	mmap_assert_locked(segment->mirror->mm);
+	lockdep_assert_held(&segment->mirror->mm->mmap_lock);
 
 	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE)
 		return true;
