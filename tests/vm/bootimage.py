@@ -27,7 +27,8 @@ def unpack(image):
     if packed.startswith(b"\xfd7zXZ"):
         return lzma.LZMADecompressor().decompress(packed)
     if packed.startswith(b"\x1f\x8b"):
-        return gzip.decompress(packed[:-4])
+        # Here that size is gzip's own trailer.
+        return gzip.decompress(packed)
     if packed.startswith(b"\x28\xb5\x2f\xfd"):
         return subprocess.run(["zstd", "-dcq"], input=packed[:-4],
                               stdout=subprocess.PIPE, check=True).stdout
