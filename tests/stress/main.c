@@ -168,7 +168,8 @@ static void progress(unsigned long long life)
 	if (options.quiet || elapsed() < next)
 		return;
 	next = elapsed() + 5;
-	print("%5.0f s: life %llu, %llu operations, %llu revocations, %llu accesses, %llu refused, %u escapes\n",
+	print("%5.0f s: life %llu, %llu operations, %llu revocations, "
+	      "%llu accesses, %llu refused, %u escapes\n",
 	      elapsed(), life, sum(N_MAP, N_COMPACT), revocations(),
 	      sum(N_READ, N_READ) + sum(N_WRITE, N_WRITE) + sum(N_CALL, N_CALL),
 	      sum(N_READ_BUS, N_READ_BUS) + sum(N_WRITE_BUS, N_WRITE_SEGV) +
@@ -380,7 +381,8 @@ static enum status report(unsigned long long lives)
 			complete = false;
 		}
 	}
-	print("stress: %.1f s, seed %#llx, %llu lives, %llu operations, %llu revocations, %u escapes\n",
+	print("stress: %.1f s, seed %#llx, %llu lives, %llu operations, "
+	      "%llu revocations, %u escapes\n",
 	      elapsed(), options.seed, lives, sum(N_MAP, N_COMPACT),
 	      revocations(), escapes);
 	if (escapes)
