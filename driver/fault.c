@@ -728,10 +728,10 @@ static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 	fault->commit = memview_access_commit;
 	fault->buf = buf;
 	fault->len = len;
-	do {
-		cond_resched();
-		ret = memview_fault_tries(fault);
-	} while (ret == VM_FAULT_NOPAGE && ++tries < MEMVIEW_FAULT_TRIES);
+	/* Whoever has the controller's mmap_lock needs time, not attempts. */
+	while ((ret = memview_fault_tries(fault)) == VM_FAULT_NOPAGE &&
+	       ++tries < MEMVIEW_FAULT_TRIES && !fatal_signal_pending(current))
+		schedule_timeout_killable(1);
 	kmem_cache_free(memview_fault_cache, fault);
 	return ret ? -EFAULT : len;
 }

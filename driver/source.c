@@ -48,6 +48,15 @@ bool memview_file_is_hugetlb(const struct file *file)
 	return file_inode(file)->i_sb->s_magic == HUGETLBFS_MAGIC;
 }
 
+/* Even unmapping needs memory; without it the mapping would stay for ever. */
+static void memview_munmap(unsigned long addr, unsigned long len)
+{
+	int tries = 8;
+
+	while (vm_munmap(addr, len) == -ENOMEM && --tries)
+		schedule_timeout_killable(1);
+}
+
 static bool memview_segment_idle(struct memview_segment *segment)
 {
 	bool idle;
@@ -376,7 +385,7 @@ static int memview_segment_own(struct memview_segment *segment)
 	}
 	mmap_write_unlock(mm);
 	if (err && ours)
-		vm_munmap(segment->start, len);
+		memview_munmap(segment->start, len);
 	return err;
 }
 
@@ -423,7 +432,7 @@ static void memview_segment_munmap(struct memview_segment *segment)
 	if (intact) {
 		if (foreign)
 			kthread_use_mm(mm);
-		vm_munmap(segment->start, memview_segment_len(segment));
+		memview_munmap(segment->start, memview_segment_len(segment));
 		if (foreign)
 			kthread_unuse_mm(mm);
 	}
@@ -565,7 +574,7 @@ static int memview_segment_probe_exec(struct memview_segment *segment)
 		       MAP_SHARED | MAP_NORESERVE, segment->first << PAGE_SHIFT);
 	if (IS_ERR_VALUE(addr))
 		return (int)addr;
-	vm_munmap(addr, len);
+	memview_munmap(addr, len);
 	WRITE_ONCE(segment->exec_ok, true);
 	return 0;
 }
