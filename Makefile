@@ -67,14 +67,34 @@ demo: deps
 check: deps
 	@$(MAKE) --no-print-directory guest-module tests
 	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
-		--host tests/selftest tests/vm/selftest \
-			$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c)) \
-		--guest $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c))
+		--host $(host_tests) --guest $(guest_tests)
+
+#: check-guest  only the part in the guest
+check-guest: deps
+	@$(MAKE) --no-print-directory guest-module tests
+	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --guest $(guest_tests)
+
+#: check-all  check, then check-guest on every other kernel; one total
+check-all: deps
+	@tests/check-kernels 6.1 debug kasan 6.12 7.2
+
+host_tests := tests/selftest tests/vm/selftest \
+	$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
+guest_tests := $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c))
 
 #: tests      build the test programs only
 tests: lib
 	$(MAKE) -s -C tests/host BUILD=$(top)/build
 	$(MAKE) -s -C tests/guest BUILD=$(top)/build
+
+#: bench-window  instructions per page, by fault-around window (docs/performance.md)
+bench-window: deps
+	@$(MAKE) --no-print-directory guest-module
+	@mkdir -p build/bench
+	$(CC) -O2 -Wall -Wextra -Werror -Iuapi -o build/bench/fault_around \
+		tests/bench/fault_around.c
+	tests/vm/run --kernel $(guest) --icount --cpus 1 --timeout 900 -- \
+		build/bench/fault_around
 
 #: lint       compiler warnings (W=1), sparse, checkpatch and kernel-doc on the driver
 lint: deps
@@ -100,5 +120,5 @@ install: modules lib
 clean:
 	rm -rf build
 
-.PHONY: all help modules link-sources guest-module lib demo check tests lint \
-	shell deps install clean
+.PHONY: all help modules link-sources guest-module lib demo check check-guest \
+	check-all tests bench-window lint shell deps install clean
