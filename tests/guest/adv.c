@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,6 +51,25 @@ struct mapping source_mapping(struct fixture *f, unsigned long page)
 size_t unit(struct fixture *f)
 {
 	return backing_block(f->backing);
+}
+
+size_t span(struct fixture *f, unsigned long nr)
+{
+	return f->backing == HUGETLB ? f->file_size : nr * PAGE;
+}
+
+/*
+ * hugetlb_split() of Debian's 6.1 kernels asserts a lock that no caller takes
+ * there: each munmap(2) of a part of any shared hugetlb mapping is a WARNING.
+ */
+void need_split(struct fixture *f)
+{
+	struct utsname name;
+
+	uname(&name);
+	if (f->backing == HUGETLB && !strncmp(name.release, "6.1.", 4) &&
+	    !access("/proc/lockdep", F_OK))
+		SKIP("this kernel warns whenever a hugetlb mapping is split");
 }
 
 void lend(struct fixture *f, unsigned long nr, uint32_t rights)

@@ -26,6 +26,10 @@ char *source_at(struct fixture *f, unsigned long page);
 struct mapping source_mapping(struct fixture *f, unsigned long page);
 /* A span of the source that can be replaced: one page or huge page. */
 size_t unit(struct fixture *f);
+/* At least @nr pages of a source; all of it where that must not be split. */
+size_t span(struct fixture *f, unsigned long nr);
+/* Skips the case where splitting a mapping of the backing upsets the kernel. */
+void need_split(struct fixture *f);
 
 /* Pages 0 to @nr - 1 of file and view, touched by the peer. */
 void lend(struct fixture *f, unsigned long nr, uint32_t rights);

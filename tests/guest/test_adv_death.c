@@ -491,6 +491,20 @@ static void duplicate_of_the_control_fd_keeps_the_view(struct fixture *f)
 	READ_SIGBUS(f, 1);
 }
 
+static void module_in_use_is_not_removed(struct fixture *f)
+{
+	map_pages(f, 0, 0, 4, RW);
+	EXPECT_ERRNO(EWOULDBLOCK, syscall(SYS_delete_module, "memory_view", O_NONBLOCK));
+	READS(f, 1, WORD(1));
+	/* Nothing but a peer's mapping is left. */
+	EXPECT_CALL(f->peer, op_close, f->peer_viewfd);
+	close(f->viewfd);
+	close(f->ctl);
+	f->ctl = f->viewfd = -1;
+	EXPECT_ERRNO(EWOULDBLOCK, syscall(SYS_delete_module, "memory_view", O_NONBLOCK));
+	READ_SIGBUS(f, 1);
+}
+
 /* ---- peers that come and go ---- */
 
 static void peers_die_during_table_changes(struct fixture *f)
@@ -542,6 +556,7 @@ static const struct test_case cases[] = {
 	CASE(control_fd_in_its_own_socket_is_collected),
 	CASE(control_fd_that_a_peer_gets_by_scm_rights),
 	CASE(duplicate_of_the_control_fd_keeps_the_view),
+	CASE(module_in_use_is_not_removed),
 	CASE(peers_die_during_table_changes),
 };
 

@@ -330,6 +330,66 @@ static void userfaultfd_on_the_view_is_refused(struct fixture *f)
 	check_rights_hold(f);
 }
 
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED	(1 << 13)
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC		(1 << 15)
+#endif
+
+/* Since 6.7 any mapping can be write-protected so: it puts markers into it. */
+static long op_mark(const long *a)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
+	};
+	struct uffdio_register reg = {
+		.range = { .start = a[0], .len = a[1] }, .mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	struct uffdio_writeprotect wp = {
+		.range = reg.range, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg) ||
+	    ioctl(fd, UFFDIO_WRITEPROTECT, &wp))
+		return -1;
+	return fd;
+}
+
+static long op_pread(const long *a)
+{
+	return pread((int)a[0], (void *)a[1], a[2], a[3]);
+}
+
+static void markers_of_userfaultfd_stop_no_fault(struct fixture *f)
+{
+	int fd = peer_send_fd(f->peer, make_file(MEMFD, FILE_PAGES * PAGE, 100));
+	struct outcome o = CALL(f->peer, op_mark, f->view, 2 * NR * PAGE);
+
+	if (o.ret == -1)
+		SKIP("no asynchronous write-protection: %s", strerror(o.err));
+	map_pages(f, 0, 0, NR, RW);
+	START(f->peer, op_read, AT(f, 0));
+	EXPECT_VALUE(WORD(0), FINISH(f->peer, "read of a marked page"));
+	START(f->peer, op_write, AT(f, 1), (long)WORD(1));
+	EXPECT_VALUE(0, FINISH(f->peer, "write to a marked page"));
+	/* In kernel mode, where no signal would end it. */
+	START(f->peer, op_pread, fd, AT(f, 2), PAGE, 0);
+	EXPECT_VALUE(PAGE, FINISH(f->peer, "read(2) into a marked page"));
+	unmap_pages(f, 0, NR);
+	map_pages(f, 0, 0, NR, RW);
+	START(f->peer, op_read, AT(f, 2));
+	EXPECT_VALUE(WORD(100), FINISH(f->peer, "read of a page marked by the zap"));
+	protect_pages(f, 0, NR, R);
+	START(f->peer, op_write, AT(f, 2), 1);
+	EXPECT_SEGV((unsigned long)AT(f, 2), FINISH(f->peer, "write to a read-only range"));
+	unmap_pages(f, 0, NR);
+	START(f->peer, op_read, AT(f, 2));
+	EXPECT_SIGBUS((unsigned long)AT(f, 2), FINISH(f->peer, "read of nothing"));
+}
+
 static long op_remap_file_pages(const long *a)
 {
 	return syscall(SYS_remap_file_pages, a[0], a[1], 0, a[2], 0);
@@ -429,6 +489,7 @@ static const struct test_case cases[] = {
 	CASE(mremap_gives_no_second_mapping),
 	CASE_ON(soft_dirty_tracking_gives_no_right, ON(MEMFD) | ON(EXT4)),
 	CASE(userfaultfd_on_the_view_is_refused),
+	CASE_ON(markers_of_userfaultfd_stop_no_fault, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
 	CASE(remap_file_pages_shows_the_view),
 	CASE_ON(protection_keys_stay_with_the_mapping, ON_ALL),
 };

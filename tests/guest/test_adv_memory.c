@@ -268,7 +268,8 @@ static void poisoned_page_is_sigbus_in_the_peer(struct fixture *f)
 			    f->backing == HUGETLB ? 0 : 5 * PAGE, unit(f)));
 	o = PROBE(op_read, (long)source);
 	assert_int_equal(CALL(f->peer, op_read, AT(f, 5)).sig, o.sig);
-	EXPECT_OK(munmap(f->backing == HUGETLB ? source - 5 * PAGE : source, unit(f)));
+	EXPECT_OK(munmap(f->backing == HUGETLB ? source - 5 * PAGE : source,
+			 f->backing == HUGETLB ? f->file_size : PAGE));
 	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_REPLACE);
 	READS(f, 5, 0);
 	WRITES(f, 5, 55);

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What happens to the file below a view: advice, holes, truncation, a full, a
+ * frozen or a layered file system. No write is lost, and no page stays that the
+ * file has lost (R3).
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define NR	8UL	/* pages lent */
+
+/* ---- madvise(2) on the source ---- */
+
+/* What the peer has written is never lost, whatever is advised. */
+static void advised_source_loses_no_write(struct fixture *f)
+{
+	static const int advices[] = {
+		MADV_DONTNEED, 21 /* MADV_PAGEOUT */, 20 /* MADV_COLD */, MADV_WILLNEED,
+		MADV_HUGEPAGE, 25 /* MADV_COLLAPSE */, MADV_NOHUGEPAGE, 22, 23,
+		/* 22, 23: MADV_POPULATE_READ, _WRITE */
+		MADV_DOFORK, MADV_DONTFORK, MADV_RANDOM, MADV_SEQUENTIAL, MADV_NORMAL,
+		MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_DODUMP, MADV_DONTDUMP, MADV_FREE,
+		24 /* MADV_DONTNEED_LOCKED */, MADV_WIPEONFORK, MADV_KEEPONFORK,
+	};
+	struct outcome o;
+	char *source;
+	size_t len;
+
+	for (unsigned long i = 0; i < NR; i++)
+		assert_true(file_set_word(f->file, i * PAGE, 0));
+	map_pages(f, 0, 0, NR, RW);
+	source = source_at(f, 0);
+	len = span(f, NR);
+	START(f->peer, op_count_up, f->view, NR);
+	for (int round = 0; round < 4; round++) {
+		for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
+			madvise(source, len, advices[i]);
+			if (!still_busy(f->peer))
+				fail_msg("the peer met a fault after advice %d", advices[i]);
+			if (i < 3)
+				wait_loops(2);
+		}
+	}
+	wait_loops(4);
+	atomic_store(&shared->stop, 1);
+	o = FINISH(f->peer, "count");
+	assert_int_equal(o.sig, 0);
+	assert_true(o.ret > 0);
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	for (unsigned long i = 0; i < NR; i++)
+		READS(f, i, o.ret);
+	unmap_pages(f, 0, NR);
+	for (unsigned long i = 0; i < NR; i++)
+		assert_int_equal(file_word(f->file, i * PAGE), o.ret);
+}
+
+/* The peer's dirty bit is nobody's: what it wrote must be written back anyway. */
+static void paged_out_writes_are_not_lost(struct fixture *f)
+{
+	lend(f, NR, RW);
+	for (unsigned long i = 0; i < NR; i++)
+		WRITES(f, i, 100 + i);
+	for (int i = 0; i < 3; i++) {
+		madvise(source_at(f, 0), NR * PAGE, 21 /* MADV_PAGEOUT */);
+		assert_true(put_text("/proc/sys/vm/drop_caches", "1"));
+	}
+	for (unsigned long i = 0; i < NR; i++)
+		READS(f, i, 100 + i);
+	unmap_pages(f, 0, NR);
+	for (unsigned long i = 0; i < NR; i++)
+		assert_int_equal(file_word(f->file, i * PAGE), 100 + i);
+}
+
+static void removed_pages_read_as_zero(struct fixture *f)
+{
+	size_t len = unit(f) > PAGE ? unit(f) : 4 * PAGE;
+
+	lend(f, NR, RW);
+	EXPECT_OK(madvise(source_at(f, 0), len, MADV_REMOVE));
+	READS(f, 0, 0);
+	READS(f, 3, 0);
+	WRITES(f, 1, 7);
+	assert_int_equal(file_word(f->file, PAGE), 7);
+	if (len < NR * PAGE)
+		READS(f, 5, WORD(5));
+}
+
+/* ---- the file ---- */
+
+static void punched_and_truncated_source_survives(struct fixture *f)
+{
+	uint64_t source;
+
+	lend(f, NR, RW);
+	source = source_addr_at(f->ctl, 0);
+	for (int i = 0; i < 3; i++) {
+		EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				    unit(f)));
+		READS(f, 0, 0);
+		WRITES(f, 0, 11);
+		EXPECT_OK(ftruncate(f->file, 0));
+		READ_SIGBUS(f, 0);
+		WRITE_SIGBUS(f, 1);
+		EXPECT_OK(ftruncate(f->file, f->file_size));
+		READS(f, 0, 0);
+		WRITES(f, 1, 12);
+		assert_int_equal(file_word(f->file, PAGE), 12);
+	}
+	assert_int_equal(source_addr_at(f->ctl, 0), source);
+}
+
+static void truncated_and_grown_during_faults(struct fixture *f)
+{
+	unsigned long view;
+	struct peer *second = another_peer(f, f->viewfd, PROT_READ, &view);
+
+	map_pages(f, 0, 0, NR, RW);
+	START(f->peer, op_scan, f->view, NR, 0);
+	START(second, op_scan, view, NR, 0);
+	for (int i = 0; i < 15; i++) {
+		EXPECT_OK(ftruncate(f->file, i & 1 ? unit(f) : 0));
+		if (i & 4)
+			wait_loops(2);
+		EXPECT_OK(ftruncate(f->file, f->file_size));
+		EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				    unit(f)));
+		wait_loops(2);
+	}
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "scan"));
+	EXPECT_VALUE(0, FINISH(second, "scan"));
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	WRITES(f, 2, 9);
+	READS(f, 2, 9);
+	assert_int_equal(file_word(f->file, 2 * PAGE), 9);
+}
+
+/* ---- file systems that say no, or later ---- */
+
+static void *map_and_unmap(void *arg)
+{
+	atomic_int *stop = arg;
+
+	while (!atomic_load(stop)) {
+		void *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		munmap(p, 16 * PAGE);
+	}
+	return NULL;
+}
+
+/* A full disk is no reason to refuse a read, in a writable range either. */
+static void full_disk_can_be_read(struct fixture *f)
+{
+	int filler = backing_create(f->backing, 0);
+	struct outcome o = { 0 };
+	atomic_int stop = 0;
+	pthread_t thread;
+	int i;
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	EXPECT_OK(fsync(f->file));
+	for (off_t size = 16 << 20, at = 0; size >= (off_t)PAGE; size /= 2)
+		while (!fallocate(filler, 0, at, size))
+			at += size;
+	assert_int_equal(pthread_create(&thread, NULL, map_and_unmap, &stop), 0);
+	for (i = 0; i < 60 && !o.sig; i++) {
+		map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_REPLACE);
+		o = CALL(f->peer, op_read, AT(f, i % NR));
+	}
+	atomic_store(&stop, 1);
+	pthread_join(thread, NULL);
+	EXPECT_OK(ftruncate(filler, 0));
+	if (o.sig)
+		fail_msg("read %d of a hole in a full disk: signal %d", i, o.sig);
+	EXPECT_VALUE(0, o);
+}
+
+static char state_of(pid_t pid)
+{
+	char path[64], line[256], *end;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	end = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+	fclose(file);
+	return end ? end[2] : 0;
+}
+
+/* Thaws when told to, or when the controller has not done so for long. */
+static long op_thaw(const long *a)
+{
+	for (int i = 0; i < 1500 && !atomic_load(&shared->ready); i++)
+		nap();
+	if (ioctl((int)a[0], FITHAW, 0))
+		return -1;
+	return atomic_load(&shared->ready);
+}
+
+/* A peer's write waits until the thaw; who takes the page away does not. */
+static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
+{
+	struct peer *thawer = peer_spawn();
+	int thaw_fd = peer_send_fd(thawer, f->file);
+	bool blocked;
+
+	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
+	EXPECT_OK(fsync(f->file));
+	READS(f, 1, WORD(1));
+	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
+	START(thawer, op_thaw, thaw_fd);
+	START(f->peer, op_write, AT(f, 1), (long)SECRET);
+	blocked = EVENTUALLY(state_of(f->peer->pid) == 'D');
+	if (f->tc->param)
+		mv_revoke(f->ctl);
+	else
+		mv_unmap(f->ctl, 0, NR * PAGE, NULL);
+	atomic_store(&shared->ready, 1);
+	EXPECT_VALUE(1, FINISH(thawer, "thawing: the revocation waited for it"));
+	assert_int_equal(FINISH(f->peer, "write after the thaw").sig, SIGBUS);
+	assert_true(blocked);
+	assert_int_equal(file_word(f->file, PAGE), WORD(1));
+}
+
+/* ---- file systems that put another file below, or move their blocks ---- */
+
+/* Runs a shell command in the scratch directory. */
+static bool shell(const char *command)
+{
+	char line[512];
+
+	fflush(stdout);
+	snprintf(line, sizeof(line), "cd %s && { %s; } >/dev/null 2>&1", scratch_dir(), command);
+	return !system(line);
+}
+
+/* What holds for each source, for one that the fixture does not know. */
+static void check_source(struct fixture *f, int fd)
+{
+	assert_true(fd >= 0);
+	EXPECT_OK(ftruncate(fd, FILE_PAGES * PAGE));
+	for (unsigned long i = 0; i < NR; i++)
+		assert_true(file_set_word(fd, i * PAGE, WORD(i)));
+	EXPECT_OK(mv_map(f->ctl, fd, 0, NR * PAGE, 0, RW));
+	for (unsigned long i = 0; i < NR; i++) {
+		READS(f, i, WORD(i));
+		WRITES(f, i, 10 * i);
+	}
+	EXPECT_OK(fsync(fd));
+	assert_true(put_text("/proc/sys/vm/drop_caches", "1"));
+	for (unsigned long i = 0; i < NR; i++) {
+		WRITES(f, i, 20 * i);
+		assert_int_equal(file_word(fd, i * PAGE), 20 * i);
+	}
+	protect_pages(f, 0, 2, R);
+	WRITE_SEGV(f, 0);
+	READS(f, 1, 20);
+	EXPECT_OK(ftruncate(fd, 2 * PAGE));
+	READ_SIGBUS(f, 3);
+	EXPECT_OK(ftruncate(fd, FILE_PAGES * PAGE));
+	READS(f, 3, 0);
+	WRITES(f, 3, 33);
+	assert_int_equal(file_word(fd, 3 * PAGE), 33);
+	EXPECT_OK(munmap(source_at(f, 0), 2 * PAGE));
+	READ_SIGBUS(f, 0);
+	EXPECT_OK(mv_map(f->ctl, fd, 0, NR * PAGE, 0, RW | MEMVIEW_MAP_REPLACE));
+	READS(f, 1, 20);
+	unmap_pages(f, 0, NR);
+	READ_SIGBUS(f, 1);
+}
+
+#define OVERLAY "ovl/merged/"
+
+static void need_overlay(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/" OVERLAY "here", scratch_dir());
+	if (!access(path, F_OK))
+		return;
+	if (!shell("mkdir -p ovl/lower ovl/upper ovl/work ovl/merged && "
+		   "touch ovl/lower/here && modprobe -q overlay; "
+		   "mount -t overlay -o lowerdir=ovl/lower,upperdir=ovl/upper,"
+		   "workdir=ovl/work overlay ovl/merged"))
+		SKIP("cannot mount an overlay");
+}
+
+static void overlayfs_is_a_source(struct fixture *f)
+{
+	char path[128];
+
+	need_overlay();
+	snprintf(path, sizeof(path), "%s/" OVERLAY "upper", scratch_dir());
+	check_source(f, open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+}
+
+/* Copied up by a writer: who has mapped the lower file stays with that. */
+static void overlayfs_copies_the_file_up(struct fixture *f)
+{
+	uint64_t word = WORD(7), before, after;
+	volatile uint64_t *plain;
+	char path[128];
+	int fd, rw;
+
+	need_overlay();
+	snprintf(path, sizeof(path), "%s/ovl/lower/low", scratch_dir());
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	EXPECT_OK(ftruncate(fd, PAGE));
+	assert_int_equal(pwrite(fd, &word, 8, 0), 8);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/" OVERLAY "low", scratch_dir());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	plain = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(plain, MAP_FAILED);
+	EXPECT_OK(mv_map(f->ctl, fd, 0, PAGE, 0, R));
+	READS(f, 0, WORD(7));
+	rw = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(rw >= 0);
+	word = SECRET;
+	assert_int_equal(pwrite(rw, &word, 8, 0), 8);
+	before = *plain;
+	READS(f, 0, before);
+	WRITE_SEGV(f, 0);
+	/* Mapped anew, it is the upper one. */
+	EXPECT_OK(mv_map(f->ctl, rw, 0, PAGE, PAGE, RW));
+	READS(f, 1, SECRET);
+	WRITES(f, 1, 1);
+	after = *plain;
+	READS(f, 0, after);
+	EXPECT_OK(mv_revoke(f->ctl));
+	READ_SIGBUS(f, 0);
+	READ_SIGBUS(f, 1);
+}
+
+static void btrfs_is_a_source(struct fixture *f)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/btrfs/file", scratch_dir());
+	if (!shell("which mkfs.btrfs"))
+		SKIP("no mkfs.btrfs");
+	if (!shell("truncate -s 120M btrfs.img && mkfs.btrfs -q btrfs.img && mkdir -p btrfs && "
+		   "modprobe -q -a loop btrfs; mount -o loop btrfs.img btrfs"))
+		SKIP("cannot make and mount btrfs");
+	check_source(f, open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+}
+
+static const struct test_case cases[] = {
+	CASE_ON(advised_source_loses_no_write, ON_ALL),
+	CASE_ON(paged_out_writes_are_not_lost, ON_SMALL),
+	CASE_ON(removed_pages_read_as_zero, ON_ALL),
+	CASE_ON(punched_and_truncated_source_survives, ON_ALL),
+	CASE_ON(truncated_and_grown_during_faults, ON_ALL),
+	CASE(overlayfs_is_a_source),
+	CASE(overlayfs_copies_the_file_up),
+	CASE(btrfs_is_a_source),
+	CASE_ON(full_disk_can_be_read, ON_DISK),
+	{ .name = "frozen_file_system_holds_up_no_revocation",
+	  .run = frozen_file_system_holds_up_no_revocation, .variant = "unmap",
+	  .param = 0, .backings = ON_DISK },
+	{ .name = "frozen_file_system_holds_up_no_revocation",
+	  .run = frozen_file_system_holds_up_no_revocation, .variant = "revoke",
+	  .param = 1, .backings = ON_DISK },
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "adv_files", cases);
+}

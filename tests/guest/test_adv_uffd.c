@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * userfaultfd(2) on the source: what post-copy does, slowly or never. A fault of
+ * a peer that waits holds up nobody else, and gets nothing that was taken.
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NR	8UL	/* pages lent */
+
+static int uffd_open(uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		SKIP("no userfaultfd: %s", strerror(errno));
+	if (ioctl(fd, UFFDIO_API, &api))
+		SKIP("userfaultfd lacks features %#llx", (unsigned long long)features);
+	return fd;
+}
+
+static void uffd_register(int uffd, char *at, size_t len, uint64_t mode)
+{
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)at, .len = len }, .mode = mode,
+	};
+
+	EXPECT_OK(ioctl(uffd, UFFDIO_REGISTER, &reg));
+}
+
+/* Waits until somebody faults; returns where. */
+static char *uffd_event(int uffd, uint64_t *flags)
+{
+	struct pollfd pfd = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
+		fail_msg("no fault reached the userfaultfd");
+	assert_int_equal(read(uffd, &msg, sizeof(msg)), sizeof(msg));
+	assert_int_equal(msg.event, UFFD_EVENT_PAGEFAULT);
+	if (flags)
+		*flags = msg.arg.pagefault.flags;
+	return (char *)(uintptr_t)(msg.arg.pagefault.address & -PAGE);
+}
+
+static void uffd_copy(int uffd, char *to, size_t len, uint64_t word)
+{
+	struct uffdio_copy copy = { .dst = (uintptr_t)to & -len, .len = len };
+	uint64_t *from = mmap(NULL, len, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(from, MAP_FAILED);
+	*from = word;
+	copy.src = (uintptr_t)from;
+	EXPECT_OK(ioctl(uffd, UFFDIO_COPY, &copy));
+	munmap(from, len);
+}
+
+/* An empty file with a userfaultfd on its source. The rest is in the file. */
+static int empty_source(struct fixture *f)
+{
+	int uffd = uffd_open(0);
+	size_t len = span(f, NR);
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	map_pages(f, 0, 0, NR, RW);
+	uffd_register(uffd, source_at(f, 0), len, UFFDIO_REGISTER_MODE_MISSING);
+	return uffd;
+}
+
+/* A blocked fault of a peer must hold up nobody else. */
+static void check_free(struct fixture *f)
+{
+	int other = make_file(MEMFD, FILE_PAGES * PAGE, 500);
+	unsigned long view;
+	struct peer *second = another_peer(f, f->viewfd, PROT_READ | PROT_WRITE, &view);
+	void *p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* The controller's address space is not locked, nor is the table. */
+	assert_ptr_not_equal(p, MAP_FAILED);
+	munmap(p, PAGE);
+	EXPECT_OK(mv_map(f->ctl, other, 0, 4 * PAGE, 64 * PAGE, RW));
+	EXPECT_VALUE(WORD(501), CALL(second, op_read, view + 65 * PAGE));
+	EXPECT_OK(mv_protect(f->ctl, 64 * PAGE, 4 * PAGE, R));
+	EXPECT_VALUE(WORD(501), CALL(second, op_read, view + 65 * PAGE));
+	EXPECT_OK(mv_unmap(f->ctl, 64 * PAGE, 4 * PAGE, NULL));
+	EXPECT_SIGBUS(view + 65 * PAGE, CALL(second, op_read, view + 65 * PAGE));
+	peer_kill(second);
+	close(other);
+}
+
+static void slow_userfaultfd_holds_up_only_its_fault(struct fixture *f)
+{
+	int uffd = empty_source(f);
+	char *at;
+
+	START(f->peer, op_read, AT(f, 2));
+	at = uffd_event(uffd, NULL);
+	check_free(f);
+	assert_true(still_busy(f->peer));
+	uffd_copy(uffd, at, unit(f), SECRET);
+	/* The handler fills the page of the first word that was missed. */
+	EXPECT_VALUE(f->backing == HUGETLB ? 0 : SECRET, FINISH(f->peer, "read after the copy"));
+	WRITES(f, 2, 3);
+	assert_int_equal(file_word(f->file, 2 * PAGE), 3);
+	close(uffd);
+	READS(f, 3, 0);
+}
+
+static void dead_userfaultfd_handler_lets_the_peer_go_on(struct fixture *f)
+{
+	int uffd = empty_source(f);
+
+	START(f->peer, op_write, AT(f, 1), 5);
+	uffd_event(uffd, NULL);
+	close(uffd);
+	EXPECT_VALUE(0, FINISH(f->peer, "write after the handler's end"));
+	READS(f, 1, 5);
+	assert_int_equal(file_word(f->file, PAGE), 5);
+}
+
+static void peer_killed_in_a_blocked_fault(struct fixture *f)
+{
+	int uffd = empty_source(f);
+	unsigned long view;
+	struct peer *p = another_peer(f, f->viewfd, PROT_READ, &view);
+	struct pollfd pfd = { .fd = p->sock, .events = POLLIN };
+
+	START(p, op_read, view);
+	uffd_event(uffd, NULL);
+	kill(p->pid, SIGKILL);
+	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
+		fail_msg("SIGKILL does not end a peer whose fault is blocked");
+	peer_kill(p);
+	check_free(f);
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	atomic_fetch_add(&shared->faults, 1);
+}
+
+static long op_handle_signal(const long *a)
+{
+	return signal((int)a[0], on_signal) == SIG_ERR ? -1 : 0;
+}
+
+static void signal_during_a_blocked_fault_loses_nothing(struct fixture *f)
+{
+	int uffd = empty_source(f);
+
+	EXPECT_CALL(f->peer, op_handle_signal, SIGUSR1);
+	START(f->peer, op_write, AT(f, 1), 6);
+	uffd_event(uffd, NULL);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(kill(f->peer->pid, SIGUSR1), 0);
+		nap();
+	}
+	assert_true(still_busy(f->peer) || atomic_load(&shared->faults));
+	close(uffd);
+	EXPECT_VALUE(0, FINISH(f->peer, "write"));
+	assert_true(atomic_load(&shared->faults) >= 1);
+	READS(f, 1, 6);
+	assert_int_equal(file_word(f->file, PAGE), 6);
+}
+
+enum taken { T_REVOKE, T_UNMAP, T_REPLACE, T_REPLACE_COLLECTED, T_MUNMAP, T_TRUNCATE, T_SHRINK };
+
+/* Rights are taken while the fault waits: what comes later may not undo it. */
+static void rights_taken_during_a_blocked_fault(struct fixture *f)
+{
+	int other = make_file(MEMFD, FILE_PAGES * PAGE, 500);
+	int uffd = empty_source(f);
+	struct mapping m = source_mapping(f, 0), gone;
+	uint64_t want = 0;
+	int sig = SIGBUS;
+	struct outcome o;
+	char *at;
+
+	START(f->peer, op_read, AT(f, 1));
+	at = uffd_event(uffd, NULL);
+	switch ((enum taken)f->tc->param) {
+	case T_REVOKE:
+		EXPECT_OK(mv_revoke(f->ctl));
+		break;
+	case T_UNMAP:
+		unmap_pages(f, 0, NR);
+		break;
+	case T_REPLACE:
+		EXPECT_OK(mv_map(f->ctl, other, 0, NR * PAGE, 0, R | MEMVIEW_MAP_REPLACE));
+		sig = 0;
+		want = WORD(501);
+		break;
+	case T_REPLACE_COLLECTED:
+		EXPECT_OK(mv_map(f->ctl, other, 0, NR * PAGE, 0, R | MEMVIEW_MAP_REPLACE));
+		/* The idle source is unmapped, and the fault that waits in it fails. */
+		assert_true(EVENTUALLY(!mapping_at(m.start, &gone)));
+		sig = 0;
+		want = WORD(501);
+		break;
+	case T_MUNMAP:
+		EXPECT_OK(munmap((void *)m.start, m.end - m.start));
+		break;
+	case T_TRUNCATE:
+		EXPECT_OK(ftruncate(f->file, 0));
+		break;
+	case T_SHRINK:
+		EXPECT_OK(mv_set_size(f->ctl, 0));
+		break;
+	}
+	if (f->tc->param == T_UNMAP || f->tc->param == T_SHRINK || f->tc->param == T_REVOKE)
+		uffd_copy(uffd, at, unit(f), SECRET);
+	close(uffd);
+	o = FINISH(f->peer, "read after the rights were taken");
+	assert_int_equal(o.sig, sig);
+	if (!sig)
+		assert_int_equal(o.ret, want);
+}
+
+/* Write-protection by userfaultfd: how post-copy and snapshots see a peer write. */
+static void write_protected_source_reports_the_peers_writes(struct fixture *f)
+{
+	int uffd = uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			     UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+	size_t len = span(f, NR);
+	struct uffdio_writeprotect wp = { .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+	uint64_t flags;
+	char *source;
+
+	lend(f, NR, RW);
+	source = source_at(f, 0);
+	uffd_register(uffd, source, len, UFFDIO_REGISTER_MODE_WP);
+	wp.range.start = (uintptr_t)source;
+	wp.range.len = len;
+	EXPECT_OK(ioctl(uffd, UFFDIO_WRITEPROTECT, &wp));
+	/* Writes wait. */
+	START(f->peer, op_write, AT(f, 1), 77);
+	uffd_event(uffd, &flags);
+	assert_true(flags & UFFD_PAGEFAULT_FLAG_WP);
+	check_free(f);
+	assert_true(still_busy(f->peer));
+	assert_int_equal(file_word(f->file, PAGE), WORD(1));
+	wp.mode = 0;
+	EXPECT_OK(ioctl(uffd, UFFDIO_WRITEPROTECT, &wp));
+	EXPECT_VALUE(0, FINISH(f->peer, "write"));
+	READS(f, 1, 77);
+	assert_int_equal(file_word(f->file, PAGE), 77);
+	close(uffd);
+}
+
+/* The controller's other mapping of the file is not what the peer goes through. */
+static void userfaultfd_on_another_mapping_blocks_no_peer(struct fixture *f)
+{
+	int uffd = uffd_open(0);
+	char *p;
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	p = map_file(f, PROT_READ | PROT_WRITE);
+	uffd_register(uffd, p, f->file_size, UFFDIO_REGISTER_MODE_MISSING);
+	map_pages(f, 0, 0, NR, RW);
+	START(f->peer, op_write, AT(f, 1), 4);
+	EXPECT_VALUE(0, FINISH(f->peer, "write"));
+	READS(f, 2, 0);
+	assert_int_equal(file_word(f->file, PAGE), 4);
+	close(uffd);
+}
+
+/* The place of a source is taken by a view whose own source blocks, too. */
+static void blocked_fault_goes_into_no_other_view(struct fixture *f)
+{
+	int other = backing_create(MEMFD, FILE_PAGES * PAGE);
+	int ctl = mv_open(), uffd, uffd2, viewfd;
+	struct mapping m = { 0 };
+	struct pollfd pfd = { .events = POLLIN };
+	struct outcome o;
+	uint64_t addr;
+
+	EXPECT_OK(mv_set_size(ctl, 2UL << 30));
+	EXPECT_OK(mv_map(ctl, other, 0, FILE_PAGES * PAGE, 0, RW));
+	viewfd = mv_viewfd(ctl);
+	addr = source_addr_at(ctl, 0);
+	uffd2 = uffd_open(0);
+	uffd_register(uffd2, (char *)(uintptr_t)addr, FILE_PAGES * PAGE,
+		      UFFDIO_REGISTER_MODE_MISSING);
+	uffd = empty_source(f);
+	m = source_mapping(f, 0);
+	START(f->peer, op_read, AT(f, 1));
+	uffd_event(uffd, NULL);
+	assert_ptr_equal(mmap((void *)m.start, m.end - m.start, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_FIXED, viewfd, 0), m.start);
+	/* Wakes the fault, which finds the view there. Deeper it must not go. */
+	close(uffd);
+	for (int i = 0; i < 50 && still_busy(f->peer); i++) {
+		pfd.fd = uffd2;
+		if (poll(&pfd, 1, 10) == 1)
+			fail_msg("the fault has gone on into the other view");
+	}
+	o = FINISH(f->peer, "read");
+	assert_int_equal(o.sig, SIGBUS);
+	close(uffd2);
+}
+
+#define TAKEN(how, mask) \
+	{ .name = "rights_taken_during_a_blocked_fault", \
+	  .run = rights_taken_during_a_blocked_fault, .backings = mask, \
+	  .variant = #how, .param = how }
+
+#define ON_UFFD		(ON_SHMEM | ON(HUGETLB))
+
+static const struct test_case cases[] = {
+	CASE_ON(slow_userfaultfd_holds_up_only_its_fault, ON_UFFD),
+	CASE_ON(dead_userfaultfd_handler_lets_the_peer_go_on, ON_UFFD),
+	CASE_ON(peer_killed_in_a_blocked_fault, ON_UFFD),
+	CASE_ON(signal_during_a_blocked_fault_loses_nothing, ON_UFFD),
+	TAKEN(T_REVOKE, ON_UFFD),
+	TAKEN(T_UNMAP, ON_UFFD),
+	TAKEN(T_REPLACE, ON_UFFD),
+	TAKEN(T_REPLACE_COLLECTED, ON_UFFD),
+	TAKEN(T_MUNMAP, ON_UFFD),
+	TAKEN(T_TRUNCATE, ON(MEMFD)),
+	TAKEN(T_SHRINK, ON_UFFD),
+	CASE_ON(blocked_fault_goes_into_no_other_view, ON_SHMEM),
+	CASE_ON(write_protected_source_reports_the_peers_writes, ON_UFFD),
+	CASE_ON(userfaultfd_on_another_mapping_blocks_no_peer, ON_UFFD),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "adv_uffd", cases);
+}
