@@ -87,6 +87,33 @@ tests: lib
 	$(MAKE) -s -C tests/host BUILD=$(top)/build
 	$(MAKE) -s -C tests/guest BUILD=$(top)/build
 
+#: stress     revocation under stress: the normal build must have no escape, builds
+#:            that break a rule on purpose must be caught (STRESS_ARGS='--seconds 600')
+stress: deps
+	@$(MAKE) --no-print-directory guest-module lib
+	tests/stress/prove --kernel $(guest) $(STRESS_ARGS)
+
+#: fuzz       fuzz the driver's interface for FUZZ_SECONDS=600, guided by coverage, on
+#:            the kasan kernel (FUZZ_ARGS='--seed 1')
+FUZZ_SECONDS ?= 600
+fuzz: deps
+	@$(MAKE) --no-print-directory modules lib KERNEL=$(or $(KERNEL),kasan)
+	$(MAKE) -s -C tests/fuzz BUILD=$(top)/build
+	tests/vm/run --kernel $(or $(KERNEL),kasan) \
+		--timeout $$(($(FUZZ_SECONDS) + 300)) -- \
+		build/tests/fuzz/fuzz --seconds $(FUZZ_SECONDS) \
+		--corpus tests/fuzz/corpus --findings build/guest-out \
+		--out build/guest-out/corpus $(FUZZ_ARGS)
+
+#: coverage   line and branch coverage of the driver over the whole suite, on the kasan
+#:            kernel: at least 95 % of lines; the rest is in build/coverage/uncovered.md
+coverage: deps
+	tests/coverage $(COVERAGE_ARGS)
+
+#: model      verify the SPIN model of docs/model/, and that its mutants fail
+model: deps
+	docs/model/run
+
 #: bench-window  instructions per page, by fault-around window (docs/performance.md)
 bench-window: deps
 	@$(MAKE) --no-print-directory guest-module
@@ -121,4 +148,4 @@ clean:
 	rm -rf build
 
 .PHONY: all help modules link-sources guest-module lib demo check check-guest \
-	check-all tests bench-window lint shell deps install clean
+	check-all tests stress fuzz coverage model bench-window lint shell deps install clean
