@@ -710,14 +710,76 @@ static void choose_span(struct lane *lane)
 		      random_below(&lane->random, lane->nr - span->nr + 1);
 }
 
+/* What lanes do, and how often: of all turns, @weight. */
+static const struct {
+	const char *name;
+	void (*run)(struct lane *lane);
+	unsigned int weight;
+} operations[] = {
+	{ "unmap",		op_unmap,	3 },
+	{ "unmap-twice",	op_unmap_twice,	2 },
+	{ "replace",		op_replace,	2 },
+	{ "narrow",		op_narrow,	2 },
+	{ "noexec",		op_noexec,	2 },
+	{ "punch",		op_punch,	2 },
+	{ "truncate",		op_truncate,	1 },
+	{ "shrink",		op_shrink,	1 },
+};
+
+#define NR_OPERATIONS (sizeof(operations) / sizeof(operations[0]))
+
+static bool is_chosen(unsigned int operation)
+{
+	const char *name = operations[operation].name, *at = options.operations;
+	size_t len = strlen(name);
+
+	if (!at)
+		return true;
+	while (*at) {
+		size_t next = strcspn(at, ",");
+
+		if (next == len && !memcmp(at, name, len))
+			return true;
+		at += next + !!at[next];
+	}
+	return false;
+}
+
+bool operations_exist(const char *list)
+{
+	do {
+		size_t len = strcspn(list, ",");
+		unsigned int i = 0;
+
+		while (i < NR_OPERATIONS &&
+		       (strlen(operations[i].name) != len ||
+			memcmp(operations[i].name, list, len)))
+			i++;
+		if (i == NR_OPERATIONS)
+			return false;
+		list += len;
+	} while (*list++);
+	return true;
+}
+
+static void random_operation(struct lane *lane)
+{
+	unsigned long sum = 0, turn;
+
+	for (unsigned int i = 0; i < NR_OPERATIONS; i++)
+		sum += is_chosen(i) * operations[i].weight;
+	turn = random_below(&lane->random, sum);
+	for (unsigned int i = 0; i < NR_OPERATIONS; i++) {
+		unsigned int weight = is_chosen(i) * operations[i].weight;
+
+		if (turn < weight)
+			return operations[i].run(lane);
+		turn -= weight;
+	}
+}
+
 static void *lane_run(void *argument)
 {
-	static void (*const ops[])(struct lane *) = {
-		op_unmap, op_unmap, op_unmap, op_unmap_twice, op_unmap_twice,
-		op_replace, op_replace,
-		op_narrow, op_narrow, op_noexec, op_noexec,
-		op_punch, op_punch, op_truncate, op_shrink,
-	};
 	struct lane *lane = argument;
 
 	while (!atomic_load(&board->stop) &&
@@ -730,8 +792,7 @@ static void *lane_run(void *argument)
 		/* Let peers begin to fault, or have it mapped; or neither. */
 		dwell(lane);
 		if (lane->nr_victims)
-			ops[random_below(&lane->random,
-					 sizeof(ops) / sizeof(ops[0]))](lane);
+			random_operation(lane);
 		count_flush();
 	}
 	return NULL;

@@ -170,6 +170,7 @@ struct options {
 	unsigned int peers;
 	unsigned int threads;
 	unsigned int pages;
+	const char *operations;	/* names with commas between; NULL: all */
 	const char *dir;
 	bool quiet;
 	bool swap;
@@ -214,6 +215,7 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
  */
 void check_dead(unsigned long long life, uint64_t *const mem[FILES]);
 uint64_t *map_file(int file);
+bool operations_exist(const char *list);
 
 /* peer.c */
 noreturn void peer_run(unsigned long long life, unsigned int index, int socket);
