@@ -5,8 +5,9 @@
  * An input is a *program*: up to MAX_OPS operations, each on one of four lanes.
  * Lanes 0 and 1 are threads of one process, 2 and 3 of another, which has the
  * same file descriptors and an address space of its own; so either can be
- * controller and peer. Lanes run together, or take turns in the order of the
- * program. Whatever the bytes of an operation are, they mean something.
+ * controller and peer. Lanes take turns in the order of the program, and from some
+ * operation on, if it has one marked, run together. Whatever the bytes of an
+ * operation are, they mean something.
  *
  *	main.c		options, the loop, coverage, which inputs are kept
  *	program.c	inputs: text form, generation, mutation
@@ -39,7 +40,7 @@ struct op {
 
 struct program {
 	unsigned int nr;
-	bool together;
+	unsigned int together;	/* the first of those that do; nr: none */
 	struct op ops[MAX_OPS];
 };
 

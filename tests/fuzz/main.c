@@ -23,7 +23,7 @@
 #define EDGE_BITS	18
 #define LAST		8	/* inputs that are kept in case the kernel dies */
 #define PROGRESS_SECONDS 10
-#define REPLAYS		3	/* of an input whose lanes run together */
+#define REPLAYS		3	/* of each input, for lanes that run together */
 
 #define CORPUS		"tests/fuzz/corpus"
 #define REGRESS		"tests/fuzz/regress"

@@ -938,6 +938,9 @@ bool ops_prepare(void)
 	for (int i = 0; i < NR_FILES; i++) {
 		const char *why = backing_prepare(kinds[i]);
 
+		/* 6.1 forgets i_mmap_rwsem when such a mapping is split. */
+		if (kinds[i] == HUGETLB && !access("/proc/lockdep", F_OK))
+			why = "lockdep reports what the kernel does to it";
 		if (why) {
 			fprintf(stderr, "%s: %s; a memfd stands in\n",
 				backing_name(kinds[i]), why);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inputs: their text form, generation and mutation. The text is a line "together"
- * or "in turn", then one operation a line: lane, name, arguments.
+ * Inputs: their text form, generation and mutation. In text, each operation is a
+ * line: lane, name, arguments. A line "together" is before the first of those
+ * that do not take turns.
  */
 #include "fuzz.h"
 
@@ -19,10 +20,11 @@ uint64_t random_next(uint64_t *state)
 
 void program_write(const struct program *p, FILE *file)
 {
-	fputs(p->together ? "together\n" : "in turn\n", file);
 	for (unsigned int i = 0; i < p->nr; i++) {
 		const struct op *op = &p->ops[i];
 
+		if (i == p->together)
+			fputs("together\n", file);
 		fprintf(file, "%u %-10s", op->lane, op_types[op->code].name);
 		for (int a = 0; a < NR_ARGS; a++)
 			fprintf(file, " %u", op->arg[a]);
@@ -35,11 +37,7 @@ bool program_read(struct program *p, FILE *file)
 	char line[128], name[16];
 
 	memset(p, 0, sizeof(*p));
-	if (!fgets(line, sizeof(line), file))
-		return false;
-	p->together = !strcmp(line, "together\n");
-	if (!p->together && strcmp(line, "in turn\n"))
-		return false;
+	p->together = MAX_OPS;
 	while (fgets(line, sizeof(line), file)) {
 		struct op *op = &p->ops[p->nr];
 		unsigned int lane, arg[NR_ARGS];
@@ -47,6 +45,10 @@ bool program_read(struct program *p, FILE *file)
 
 		if (line[0] == '#')
 			continue;
+		if (!strcmp(line, "together\n")) {
+			p->together = p->nr;
+			continue;
+		}
 		if (p->nr == MAX_OPS ||
 		    sscanf(line, "%u %15s %u %u %u %u %u %u", &lane, name,
 			   &arg[0], &arg[1], &arg[2], &arg[3], &arg[4], &arg[5]) != 8)
@@ -60,6 +62,8 @@ bool program_read(struct program *p, FILE *file)
 			op->arg[a] = arg[a];
 		p->nr++;
 	}
+	if (p->together > p->nr)
+		p->together = p->nr;
 	return p->nr;
 }
 
@@ -115,14 +119,28 @@ void program_generate(struct program *p, uint64_t *random)
 	uint8_t file = random_below(random, NR_FILES);
 
 	memset(p, 0, sizeof(*p));
-	p->together = random_below(random, 3) == 0;
 	append(p, lane, "open", 0, 0, 0, 0, 0, 0);
 	append(p, lane, "map", 0, file, 0, 0, random_below(random, 32),
 	       2 + random_below(random, 30));
 	append(p, 0, "mmap", 0, 0, 7, 0, 0, 0);
 	append(p, 2, "mmap", 0, 0, 7, 0, 0, 0);
+	p->together = p->nr;
 	while (p->nr < nr)
 		random_op(&p->ops[p->nr++], random);
+	if (random_below(random, 3))
+		p->together = nr;
+}
+
+/* Makes room for an operation before @i. */
+static bool open_gap(struct program *p, unsigned int i)
+{
+	if (p->nr == MAX_OPS)
+		return false;
+	memmove(&p->ops[i + 1], &p->ops[i], (p->nr - i) * sizeof(p->ops[0]));
+	p->nr++;
+	if (p->together > i)
+		p->together++;
+	return true;
 }
 
 static void mutate_once(struct program *p, const struct program *other,
@@ -134,23 +152,19 @@ static void mutate_once(struct program *p, const struct program *other,
 	switch (random_below(random, 10)) {
 	case 0:
 	case 1:		/* insert */
-		if (p->nr == MAX_OPS)
-			return;
-		memmove(&p->ops[i + 1], &p->ops[i], (p->nr - i) * sizeof(p->ops[0]));
-		random_op(&p->ops[i], random);
-		p->nr++;
+		if (open_gap(p, i))
+			random_op(&p->ops[i], random);
 		return;
 	case 2:		/* remove */
 		if (p->nr == 1)
 			return;
 		p->nr--;
 		memmove(&p->ops[i], &p->ops[i + 1], (p->nr - i) * sizeof(p->ops[0]));
+		if (p->together > i)
+			p->together--;
 		return;
 	case 3:		/* repeat */
-		if (p->nr == MAX_OPS)
-			return;
-		memmove(&p->ops[i + 1], &p->ops[i], (p->nr - i) * sizeof(p->ops[0]));
-		p->nr++;
+		open_gap(p, i);
 		return;
 	case 4:		/* another order */
 		n = random_below(random, p->nr);
@@ -166,13 +180,15 @@ static void mutate_once(struct program *p, const struct program *other,
 		for (n = 0; i + n < MAX_OPS && from + n < other->nr; n++)
 			p->ops[i + n] = other->ops[from + n];
 		p->nr = i + n;
+		if (p->together > p->nr)
+			p->together = p->nr;
 		return;
 	case 6:
 		p->ops[i].lane = random_below(random, NR_LANES);
 		return;
 	case 7:
 		if (random_below(random, 4) == 0)
-			p->together = !p->together;
+			p->together = p->together < p->nr ? p->nr : i;
 		/* fall through */
 	default:
 		p->ops[i].arg[random_below(random, NR_ARGS)] = random_arg(random);

@@ -93,9 +93,11 @@ static void *run_lane(void *data)
 	for (unsigned int i = 0; i < program->nr; i++) {
 		const struct op *op = &program->ops[i];
 
+		if (i == program->together)
+			turn_wait(i);
 		if (op->lane != lane)
 			continue;
-		if (program->together) {
+		if (i >= program->together) {
 			op_run(op);
 			continue;
 		}

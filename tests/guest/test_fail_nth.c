@@ -573,7 +573,7 @@ static void get_viewfd_rights(struct fixture *f)
 	});
 }
 
-#define QUERY_MANY 600
+#define QUERY_MANY 200
 
 static struct memview_range_info many_ranges[QUERY_MANY];
 
@@ -592,7 +592,7 @@ static void check_queried(struct fixture *f, long ret)
 		assert_int_equal(many_ranges[i].mem_offset, 2 * i * PAGE);
 }
 
-/* Few: a slab object. Many: pages, or a vmalloc() where there are none. */
+/* Few: a slab object. Many: pages, or where there are none, vmalloc(). */
 static void query(struct fixture *f)
 {
 	for (unsigned long i = 0; i < f->tc->param; i++)
