@@ -22,6 +22,8 @@
 /* Longest that anything may take, on a slow emulated machine under load. */
 #define PATIENCE	60	/* seconds */
 #define TICK		10	/* milliseconds */
+/* How many times its --seconds a run may take, until everything has happened. */
+#define SLOWER		3
 
 enum status {
 	STATUS_OK,
@@ -365,22 +367,40 @@ static bool has_swap(void)
 	return lines > 1;
 }
 
+static bool must_happen(enum count count)
+{
+	return !options.operations &&
+	       (kinds[count].must || (count == N_PAGED_OUT && options.swap));
+}
+
+/* Has everything happened that must? */
+static bool is_complete(void)
+{
+	for (int i = 0; i < NR_COUNTS; i++)
+		if (must_happen(i) && !atomic_load(&board->counts[i]))
+			return false;
+	return true;
+}
+
+/* A slow machine gets more time for it. */
+static bool goes_on(void)
+{
+	return !atomic_load(&board->stop) &&
+	       (elapsed() < options.seconds ||
+		(elapsed() < SLOWER * options.seconds && !is_complete()));
+}
+
 static enum status report(unsigned long long lives)
 {
 	unsigned int escapes = atomic_load(&board->nr_escapes);
-	bool complete = true;
 
 	for (int i = 0; i < NR_COUNTS; i++) {
 		unsigned long long n = atomic_load(&board->counts[i]);
-		bool must = !options.operations &&
-			    (kinds[i].must || (i == N_PAGED_OUT && options.swap));
 
 		if (!options.quiet)
 			print("%12llu  %s\n", n, kinds[i].text);
-		if (!n && must && !escapes) {
+		if (!n && must_happen(i) && !escapes)
 			print("stress: never happened: %s\n", kinds[i].text);
-			complete = false;
-		}
 	}
 	print("stress: %.1f s, seed %#llx, %llu lives, %llu operations, "
 	      "%llu revocations, %u escapes\n",
@@ -390,14 +410,15 @@ static enum status report(unsigned long long lives)
 		return STATUS_ESCAPE;
 	if (atomic_load(&board->failed))
 		return STATUS_FAILED;
-	return complete ? STATUS_OK : STATUS_INCOMPLETE;
+	return is_complete() ? STATUS_OK : STATUS_INCOMPLETE;
 }
 
 static const char usage[] =
 	"usage: stress [OPTION]...\n"
 	"Lends memory by views, takes it back, and looks for peers that still have it.\n"
 	"\n"
-	"  --seconds N   how long (default 30; 20 and more for a complete run)\n"
+	"  --seconds N   how long (default 30); up to three times that, until everything\n"
+	"                has happened that can\n"
 	"  --seed N      repeats the decisions of a run (default: random)\n"
 	"  --peers N     processes that map the views (default 3, at most 16)\n"
 	"  --threads N   threads of each (default 2, at most 16)\n"
@@ -509,7 +530,7 @@ int main(int argc, char **argv)
 	      options.pages);
 
 	/* Should even the watchdogs below be stuck. */
-	alarm(options.seconds + 5 * PATIENCE);
+	alarm(SLOWER * options.seconds + 5 * PATIENCE);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	signal(SIGPIPE, SIG_IGN);
 	options.swap = has_swap();
@@ -522,7 +543,7 @@ int main(int argc, char **argv)
 			mem[i][j] = word_of(TAG_OPEN, 0);
 	}
 
-	while (!atomic_load(&board->stop) && elapsed() < options.seconds)
+	while (goes_on())
 		live(++life, mem);
 	return report(life);
 }
