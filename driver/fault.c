@@ -309,11 +309,11 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 		}
 		/*
 		 * page_mkwrite and what file systems read have no "not now":
-		 * never under both locks, but for a debugger, who has no way
-		 * to drop one and always works like this.
+		 * never under both locks, but for those who cannot drop one
+		 * and work like this on any mapping (debuggers, futex(2)).
 		 */
-		if (!fault->buf && source_vma->vm_ops &&
-		    source_vma->vm_ops->page_mkwrite)
+		if ((fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
+		    source_vma->vm_ops && source_vma->vm_ops->page_mkwrite)
 			return VM_FAULT_RETRY;
 		ret = memview_fault_source(source_vma, source_addr,
 					   FAULT_FLAG_RETRY_NOWAIT |
@@ -518,8 +518,11 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	pgoff_t pgoff = vmf->pgoff;
 	vm_fault_t ret = 0;
 
+	/* Again, without the lock being dropped; but not past a SIGKILL. */
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return VM_FAULT_NOPAGE;
+		return fatal_signal_pending(current) ||
+		       (current->flags & PF_EXITING) ? VM_FAULT_SIGBUS :
+						       VM_FAULT_NOPAGE;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 	flags |= vmf->flags & FAULT_FLAG_INTERRUPTIBLE;

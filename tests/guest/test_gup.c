@@ -170,6 +170,30 @@ static long op_futex_wake(const long *a)
 	return syscall(SYS_futex, a[0], FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+static long op_futex_wake_op(const long *a)
+{
+	int word = 0;
+
+	return syscall(SYS_futex, &word, FUTEX_WAKE_OP_PRIVATE, 1, 1, a[0],
+		       FUTEX_OP(FUTEX_OP_SET, 1, FUTEX_OP_CMP_EQ, 0));
+}
+
+/*
+ * futex(2) faults without leave to drop a lock, and tries again for ever: a
+ * fault that only works with that leave would be a loop that no signal ends.
+ */
+static void private_futex_can_be_the_first_access(struct fixture *f)
+{
+	unsigned long plain = EXPECT_CALL(f->peer, op_mmap, peer_send_fd(f->peer, f->file),
+					  16 * PAGE, PROT_READ | PROT_WRITE, 0);
+
+	map_pages(f, 0, 0, 16, RW);
+	EXPECT_VALUE(0, CALL(f->peer, op_futex_wake_op, plain + 2 * PAGE));
+	assert_int_equal((uint32_t)file_word(f->file, 2 * PAGE), 1);
+	EXPECT_VALUE(0, CALL(f->peer, op_futex_wake_op, AT(f, 9)));
+	assert_int_equal((uint32_t)file_word(f->file, 9 * PAGE), 1);
+}
+
 static void shared_futex_is_efault(struct fixture *f)
 {
 	unsigned long plain = plain_mapping(f);
@@ -232,6 +256,7 @@ static const struct test_case cases[] = {
 	CASE_ON(io_uring_fixed_buffer_is_efault, ON_ALL),
 	CASE_ON(io_uring_read_into_what_is_revoked_is_efault, ON_SMALL),
 	CASE_ON(shared_futex_is_efault, ON_ALL),
+	CASE_ON(private_futex_can_be_the_first_access, ON_ALL),
 	CASE(debugger_sees_no_more_than_the_table),
 	CASE_ON(advice_is_no_way_around, ON_ALL),
 };
