@@ -6,9 +6,11 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -142,6 +144,50 @@ static void peer_killed_in_a_blocked_fault(struct fixture *f)
 	kill(p->pid, SIGKILL);
 	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
 		fail_msg("SIGKILL does not end a peer whose fault is blocked");
+	peer_kill(p);
+	check_free(f);
+}
+
+static long op_futex_wake_op(const long *a)
+{
+	int word = 0;
+
+	return syscall(SYS_futex, &word, FUTEX_WAKE_OP_PRIVATE, 1, 1, a[0],
+		       FUTEX_OP(FUTEX_OP_SET, 1, FUTEX_OP_CMP_EQ, 0));
+}
+
+static unsigned long minor_faults(pid_t pid)
+{
+	unsigned long faults = 0;
+	char path[64], line[512];
+	FILE *stat;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	stat = fopen(path, "r");
+	if (stat && fgets(line, sizeof(line), stat))
+		sscanf(strrchr(line, ')'), ") %*c %*d %*d %*d %*d %*d %*u %lu", &faults);
+	if (stat)
+		fclose(stat);
+	return faults;
+}
+
+/* futex(2) tries again for ever in the kernel, where only the fault can end it. */
+static void peer_killed_in_a_futex_on_a_blocked_page(struct fixture *f)
+{
+	unsigned long view, before;
+	struct pollfd pfd;
+	struct peer *p;
+
+	empty_source(f);
+	p = another_peer(f, f->viewfd, PROT_READ | PROT_WRITE, &view);
+	before = minor_faults(p->pid);
+	START(p, op_futex_wake_op, view);
+	if (!EVENTUALLY(minor_faults(p->pid) > before + 1000))
+		fail_msg("the peer is not in its loop");
+	kill(p->pid, SIGKILL);
+	pfd = (struct pollfd) { .fd = p->sock, .events = POLLIN };
+	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
+		fail_msg("SIGKILL does not end a peer in futex(2)");
 	peer_kill(p);
 	check_free(f);
 }
@@ -325,6 +371,7 @@ static const struct test_case cases[] = {
 	CASE_ON(slow_userfaultfd_holds_up_only_its_fault, ON_UFFD),
 	CASE_ON(dead_userfaultfd_handler_lets_the_peer_go_on, ON_UFFD),
 	CASE_ON(peer_killed_in_a_blocked_fault, ON_UFFD),
+	CASE_ON(peer_killed_in_a_futex_on_a_blocked_page, ON(MEMFD)),
 	CASE_ON(signal_during_a_blocked_fault_loses_nothing, ON_UFFD),
 	TAKEN(T_REVOKE, ON_UFFD),
 	TAKEN(T_UNMAP, ON_UFFD),
