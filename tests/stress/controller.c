@@ -64,9 +64,10 @@ struct controller {
 struct lane {
 	struct controller *controller;
 	pthread_t thread;
-	/* Unmaps the same as the lane at the same time; see op_unmap_twice(). */
+	/* Unmaps the span while the lane does something with the same pages. */
 	pthread_t rival;
 	sem_t rival_go, rival_calls, rival_done;
+	bool rival_fills;	/* and puts secrets there, too */
 	uint64_t rival_bytes;
 	unsigned int index;
 	uint64_t random;
@@ -121,17 +122,24 @@ static uint64_t word_at(const uint64_t *mem, unsigned long word)
 	return __atomic_load_n(&mem[word], __ATOMIC_RELAXED);
 }
 
-/* Peers get some time. Short more often than long: what races is short. */
-static void dwell(struct lane *lane)
+/* Less than @most microseconds, perhaps none. */
+static void doze(struct lane *lane, unsigned int most)
 {
-	static const unsigned int most[] = { 1, 20, 20, 100, 100, 500, 500, 4000 };
 	struct timespec time = {
-		.tv_nsec = 1000L * random_below(&lane->random, most[
-			random_below(&lane->random, sizeof(most) / sizeof(most[0]))]),
+		.tv_nsec = 1000L * random_below(&lane->random, most),
 	};
 
 	if (time.tv_nsec)
 		nanosleep(&time, NULL);
+}
+
+/* Peers get some time. Short more often than long: what races is short. */
+static void dwell(struct lane *lane)
+{
+	static const unsigned int most[] = { 1, 20, 20, 100, 100, 500, 500, 4000 };
+
+	doze(lane, most[random_below(&lane->random,
+				     sizeof(most) / sizeof(most[0]))]);
 }
 
 /* What is in the span becomes the victims. */
@@ -417,6 +425,8 @@ static void *rival_run(void *argument)
 			break;
 		sem_post(&lane->rival_calls);
 		lane->rival_bytes = do_unmap(lane, &lane->span);
+		if (lane->rival_fills)
+			fill_victims(lane, TAG_SECRET);
 		count_flush();
 		sem_post(&lane->rival_done);
 	}
@@ -437,6 +447,20 @@ static bool wait_for_rival(struct lane *lane, sem_t *sem)
 	return true;
 }
 
+/* Meets the rival anywhere in its call, or before or after it. */
+static bool start_rival(struct lane *lane, bool fills)
+{
+	static const unsigned int most[] = { 1, 1, 50, 200 };
+
+	lane->rival_fills = fills;
+	sem_post(&lane->rival_go);
+	if (!wait_for_rival(lane, &lane->rival_calls))
+		return false;
+	doze(lane, most[random_below(&lane->random,
+				     sizeof(most) / sizeof(most[0]))]);
+	return true;
+}
+
 /*
  * Two threads unmap the same. Whichever returns first, and even if it has found
  * nothing to remove: then it is gone.
@@ -448,13 +472,16 @@ static void op_unmap_twice(struct lane *lane)
 	/* Everywhere else first, so that nothing comes between this and that. */
 	forget(lane, &lane->span);
 	unmap_victims(lane);
-	sem_post(&lane->rival_go);
-	if (!wait_for_rival(lane, &lane->rival_calls))
+	if (!start_rival(lane, true))
 		return;
 	got = do_unmap(lane, &lane->span);
-	secrets(lane);
+	fill_victims(lane, TAG_SECRET);
+	copy_victims(lane);
+	dwell(lane);
 	if (!wait_for_rival(lane, &lane->rival_done))
 		return;
+	compare_victims(lane, "written after it was unmapped twice");
+	fill_victims(lane, TAG_OPEN);
 	if (got + lane->rival_bytes != want)
 		fail("unmap: two calls have not removed what was mapped", 0);
 	count_add(N_UNMAP_TWICE, 1);
@@ -641,6 +668,31 @@ static void op_punch(struct lane *lane)
 	mark_victims(lane, TAG_OPEN);
 }
 
+static void drop_while_unmapped(struct lane *lane)
+{
+	if (start_rival(lane, false))
+		drop_by_punch(lane);
+}
+
+/*
+ * Pages leave the file while another thread unmaps them. They are in the table
+ * no more, perhaps, but still in the page tables of peers (R3).
+ */
+static void op_unmap_punch(struct lane *lane)
+{
+	uint64_t want = mapped_bytes(lane, &lane->span);
+
+	forget(lane, &lane->span);
+	unmap_victims(lane);
+	free_and_reuse(lane, drop_while_unmapped, 1);
+	if (!wait_for_rival(lane, &lane->rival_done))
+		return;
+	if (lane->rival_bytes != want)
+		fail("unmap: not the bytes that were mapped", 0);
+	mark_victims(lane, TAG_OPEN);
+	count_add(N_UNMAP_PUNCH, 1);
+}
+
 static void drop_by_truncate(struct lane *lane)
 {
 	const struct victim *victim = &lane->victims[0];
@@ -718,6 +770,7 @@ static const struct {
 } operations[] = {
 	{ "unmap",		op_unmap,	3 },
 	{ "unmap-twice",	op_unmap_twice,	2 },
+	{ "unmap-punch",	op_unmap_punch,	1 },
 	{ "replace",		op_replace,	2 },
 	{ "narrow",		op_narrow,	2 },
 	{ "noexec",		op_noexec,	2 },

@@ -92,6 +92,7 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(PUNCH, 1, "punch") \
 	X(TRUNCATE, 1, "truncate") \
 	X(UNMAP_TWICE, 1, "unmap by two threads") \
+	X(UNMAP_PUNCH, 1, "unmap during a punch") \
 	X(REUSED, 1, "freed page reused") \
 	X(PAGED_OUT, 0, "page swapped out") \
 	X(COMPACT, 0, "compaction") \
