@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static unsigned long many(void)
@@ -116,6 +117,56 @@ static void one_page_in_very_many_ranges(struct fixture *f)
 		READ_SIGBUS(f, i);
 }
 
+#define GROUP "/sys/fs/cgroup/scale"
+
+static void enter_cgroup(const char *path)
+{
+	FILE *procs = fopen(path, "we");
+
+	if (!procs || fputs("0", procs) < 0 || fclose(procs))
+		SKIP("%s: %s", path, strerror(errno));
+}
+
+static unsigned long slab_of_group(void)
+{
+	unsigned long value, slab = 0;
+	FILE *stat = fopen(GROUP "/memory.stat", "re");
+	char key[64];
+
+	while (stat && fscanf(stat, "%63s %lu", key, &value) == 2)
+		if (!strcmp(key, "slab"))
+			slab = value;
+	if (stat)
+		fclose(stat);
+	return slab;
+}
+
+/* A controller cannot make the kernel pay for its table. */
+static void ranges_are_charged_to_the_controller(struct fixture *f)
+{
+	const unsigned long n = 1UL << 15;
+	unsigned long before, after;
+	int file = backing_create(MEMFD, n * PAGE);
+	uint64_t bytes;
+
+	if (mkdir(GROUP, 0755))
+		SKIP("no cgroup2: %s", strerror(errno));
+	enter_cgroup(GROUP "/cgroup.procs");
+	EXPECT_OK(mv_set_size(f->ctl, n * PAGE));
+	EXPECT_OK(mv_map(f->ctl, file, 0, PAGE, 0, R));
+	before = slab_of_group();
+	for (unsigned long i = 1; i < n; i++) {
+		if (mv_map(f->ctl, file, i * PAGE, PAGE, i * PAGE, R))
+			fail_msg("range %lu: %s", i, strerrorname_np(errno));
+	}
+	after = slab_of_group();
+	enter_cgroup("/sys/fs/cgroup/cgroup.procs");
+	EXPECT_OK(mv_unmap(f->ctl, 0, n * PAGE, &bytes));
+	rmdir(GROUP);
+	/* At least the two tree nodes of each range; and not much more. */
+	assert_in_range(after - before, n * 64, n * 160);
+}
+
 static void size_costs_nothing(struct fixture *f)
 {
 	struct memview_info info;
@@ -165,6 +216,7 @@ static void many_views_of_one_controller(struct fixture *f)
 static const struct test_case cases[] = {
 	CASE(each_range_costs_no_mapping),
 	CASE_ON(one_page_in_very_many_ranges, ON_SMALL),
+	CASE(ranges_are_charged_to_the_controller),
 	CASE(size_costs_nothing),
 	CASE(many_views_of_one_controller),
 };
