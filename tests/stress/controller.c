@@ -57,6 +57,7 @@ struct controller {
 	uint64_t *mem[FILES];	/* the controller's own mappings */
 	int pagemap;
 	atomic_bool ending;
+	unsigned int operations;	/* of this life: a bit for each */
 	/* Read by who uses the driver's mappings, which go with the views. */
 	pthread_rwlock_t sources;
 };
@@ -815,15 +816,35 @@ bool operations_exist(const char *list)
 	return true;
 }
 
+/*
+ * Every second life has all that is chosen. The others have one or two of them,
+ * for what races with something that is rare meets it rarely.
+ */
+static unsigned int operations_of(unsigned long long life)
+{
+	uint64_t random = random_seed(life, LANES);
+	unsigned int all = 0, some = 0;
+
+	for (unsigned int i = 0; i < NR_OPERATIONS; i++)
+		all |= is_chosen(i) << i;
+	if (life % 2)
+		return all;
+	while (!(some & all))
+		some = 1U << random_below(&random, NR_OPERATIONS) |
+		       1U << random_below(&random, NR_OPERATIONS);
+	return some & all;
+}
+
 static void random_operation(struct lane *lane)
 {
+	unsigned int chosen = lane->controller->operations;
 	unsigned long sum = 0, turn;
 
 	for (unsigned int i = 0; i < NR_OPERATIONS; i++)
-		sum += is_chosen(i) * operations[i].weight;
+		sum += (chosen >> i & 1) * operations[i].weight;
 	turn = random_below(&lane->random, sum);
 	for (unsigned int i = 0; i < NR_OPERATIONS; i++) {
-		unsigned int weight = is_chosen(i) * operations[i].weight;
+		unsigned int weight = (chosen >> i & 1) * operations[i].weight;
 
 		if (turn < weight)
 			return operations[i].run(lane);
@@ -956,6 +977,7 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 	prctl(PR_SET_TIMERSLACK, 1000);
 	for (int i = 0; i < FILES; i++)
 		controller.mem[i] = map_file(files[i]);
+	controller.operations = operations_of(life);
 	pthread_rwlock_init(&controller.sources, NULL);
 	controller.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	open_views(&controller, sockets);
