@@ -102,7 +102,7 @@ make_stock()
 
 	# Before 7.2 these are outside /usr, the image in /boot.
 	find "$dir/root" -type f -name 'vmlinuz*' -exec cp {} "$dir/vmlinuz" \;
-	for modules in "$dir"/root/lib/modules/* "$dir"/root/usr/lib/modules/*; do
+	for modules in "$dir/root"/lib/modules/* "$dir/root"/usr/lib/modules/*; do
 		[ ! -d "$modules/kernel" ] || break
 	done
 	release=${modules##*/}
