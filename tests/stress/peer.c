@@ -603,7 +603,9 @@ static void *worker_run(void *argument)
 {
 	struct worker *worker = argument;
 
+	pthread_mutex_lock(&worker->peer->address_space);
 	change_map(worker);
+	pthread_mutex_unlock(&worker->peer->address_space);
 	for (unsigned int round = 0; goes_on(worker); round++) {
 		unsigned int hot = random_hot(worker);
 		const struct mapping *mapping =
@@ -671,6 +673,8 @@ noreturn void peer_run(unsigned long long life, unsigned int index, int socket)
 	if (!mapped)
 		_exit(0);
 
+	/* Neither stacks nor first mappings may get into a gap of mremap(2). */
+	pthread_mutex_lock(&peer.address_space);
 	for (unsigned int i = 0; i < options.threads; i++) {
 		struct worker *worker = &workers[i];
 		int err;
@@ -683,6 +687,7 @@ noreturn void peer_run(unsigned long long life, unsigned int index, int socket)
 		if (err)
 			fail("pthread_create", err);
 	}
+	pthread_mutex_unlock(&peer.address_space);
 	for (unsigned int i = 0; i < options.threads; i++)
 		pthread_join(workers[i].thread, NULL);
 	_exit(0);
