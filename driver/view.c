@@ -60,6 +60,8 @@ static int memview_init_fs_context(struct fs_context *fc)
 	if (!ctx)
 		return -ENOMEM;
 	ctx->ops = &memview_super_ops;
+	/* 6.17 made it the default here; the ranges' files decide about exec. */
+	fc->s_iflags &= ~SB_I_NOEXEC;
 	return 0;
 }
 
