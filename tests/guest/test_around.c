@@ -211,6 +211,13 @@ static void tracepoint_fires(struct fixture *f)
 	bool found = false;
 	FILE *trace;
 
+	/*
+	 * Switching an event patches the kernel's text, and now and then both
+	 * CPUs of a TCG guest go round in the breakpoint for ever (seen in 2 of
+	 * some 20 runs, also by KVM's static key).
+	 */
+	if (!getenv("MEMVIEW_TRACE"))
+		SKIP("patching text can hang QEMU's TCG; MEMVIEW_TRACE=1 runs it");
 	if (access(TRACEFS "trace", F_OK) &&
 	    mount("tracefs", TRACEFS, "tracefs", 0, NULL))
 		SKIP("no tracefs");
