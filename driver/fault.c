@@ -416,6 +416,12 @@ static bool memview_fault_valid(struct memview_fault *fault)
 		return true;
 	if (mmu_interval_read_retry(&fault->segment->notifier, fault->seq))
 		return false;
+	/*
+	 * Suspect since before the snapshot, after memview_segment_vma(): what
+	 * we inserted now, invalidations would not zap.
+	 */
+	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE)
+		return false;
 	if (view->gen == fault->gen)
 		return true;
 	/* The table has changed, perhaps elsewhere. */
