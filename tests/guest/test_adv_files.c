@@ -117,30 +117,40 @@ static void punched_and_truncated_source_survives(struct fixture *f)
 	assert_int_equal(source_addr_at(f->ctl, 0), source);
 }
 
+/*
+ * No page that the file has lost stays in a peer whose fault was under way. Such
+ * a peer has no more faults, so this shows at the end of a round (R3); one round
+ * meets a fault at the wrong moment once in ten times.
+ */
 static void truncated_and_grown_during_faults(struct fixture *f)
 {
 	unsigned long view;
 	struct peer *second = another_peer(f, f->viewfd, PROT_READ, &view);
 
 	map_pages(f, 0, 0, NR, RW);
-	START(f->peer, op_scan, f->view, NR, 0);
-	START(second, op_scan, view, NR, 0);
-	for (int i = 0; i < 15; i++) {
-		EXPECT_OK(ftruncate(f->file, i & 1 ? unit(f) : 0));
-		if (i & 4)
+	for (int round = 0; round < (f->backing == HUGETLB ? 15 : 1); round++) {
+		atomic_store(&shared->stop, 0);
+		START(f->peer, op_scan, f->view, NR, 0);
+		START(second, op_scan, view, NR, 0);
+		for (int i = 0; i < 15; i++) {
+			EXPECT_OK(ftruncate(f->file, i & 1 ? unit(f) : 0));
+			if (i & 4)
+				wait_loops(2);
+			EXPECT_OK(ftruncate(f->file, f->file_size));
+			EXPECT_OK(fallocate(f->file,
+					    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					    0, unit(f)));
 			wait_loops(2);
-		EXPECT_OK(ftruncate(f->file, f->file_size));
-		EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-				    unit(f)));
-		wait_loops(2);
+		}
+		atomic_store(&shared->stop, 1);
+		EXPECT_VALUE(0, FINISH(f->peer, "scan"));
+		EXPECT_VALUE(0, FINISH(second, "scan"));
+		assert_int_equal(atomic_load(&shared->bad), 0);
+		WRITES(f, 2, 9);
+		READS(f, 2, 9);
+		assert_int_equal(file_word(f->file, 2 * PAGE), 9);
+		WRITES(f, 2, 0);
 	}
-	atomic_store(&shared->stop, 1);
-	EXPECT_VALUE(0, FINISH(f->peer, "scan"));
-	EXPECT_VALUE(0, FINISH(second, "scan"));
-	assert_int_equal(atomic_load(&shared->bad), 0);
-	WRITES(f, 2, 9);
-	READS(f, 2, 9);
-	assert_int_equal(file_word(f->file, 2 * PAGE), 9);
 }
 
 /* ---- file systems that say no, or later ---- */
