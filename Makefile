@@ -67,12 +67,13 @@ demo: deps
 check: deps
 	@$(MAKE) --no-print-directory guest-module tests
 	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
-		--host $(host_tests) --guest $(guest_tests)
+		--host $(host_tests) $(stress_test) --guest $(guest_tests)
 
-#: check-guest  only the part in the guest
+#: check-guest  only the part in guests
 check-guest: deps
 	@$(MAKE) --no-print-directory guest-module tests
-	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --guest $(guest_tests)
+	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
+		--host $(stress_test) --guest $(guest_tests)
 
 #: check-all  check, then check-guest on every other kernel; one total
 check-all: deps
@@ -80,12 +81,18 @@ check-all: deps
 
 host_tests := tests/selftest tests/vm/selftest \
 	$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
-guest_tests := $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c))
+guest_tests := $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c)) \
+	build/tests/fuzz/test_fuzz
+# Started on the host, but it boots guests with $KERNEL.
+stress_test := tests/stress/check
+export KERNEL
 
 #: tests      build the test programs only
 tests: lib
 	$(MAKE) -s -C tests/host BUILD=$(top)/build
 	$(MAKE) -s -C tests/guest BUILD=$(top)/build
+	$(MAKE) -s -C tests/fuzz BUILD=$(top)/build
+	$(MAKE) -s -C tests/stress BUILD=$(top)/build
 
 #: stress     revocation under stress: the normal build must have no escape, builds
 #:            that break a rule on purpose must be caught (STRESS_ARGS='--seconds 600')
