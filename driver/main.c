@@ -88,12 +88,9 @@ static int __init memview_init(void)
 	err = memview_table_init();
 	if (err)
 		goto err_wq;
-	err = memview_view_init();
-	if (err)
-		goto err_table;
 	err = memview_fault_init();
 	if (err)
-		goto err_view;
+		goto err_table;
 	err = misc_register(&memview_device);
 	if (err)
 		goto err_fault;
@@ -101,8 +98,6 @@ static int __init memview_init(void)
 
 err_fault:
 	memview_fault_exit();
-err_view:
-	memview_view_exit();
 err_table:
 	memview_table_exit();
 err_wq:
@@ -117,7 +112,6 @@ static void __exit memview_exit(void)
 	memview_source_exit();
 	destroy_workqueue(memview_wq);
 	memview_fault_exit();
-	memview_view_exit();
 	memview_table_exit();
 }
 

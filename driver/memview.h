@@ -301,8 +301,6 @@ extern struct workqueue_struct *memview_wq;
 long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* view.c */
-int memview_view_init(void);
-void memview_view_exit(void);
 struct memview *memview_create(void);
 void memview_get(struct memview *view);
 void memview_put(struct memview *view);

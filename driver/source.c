@@ -211,8 +211,11 @@ static void memview_attach_zap(struct memview_attach *attach,
 
 	/*
 	 * The zap raises the notifiers of the peers' address spaces, inside a
-	 * notifier of the controller's, and lockdep has one map for all. It
-	 * cannot deadlock: we hold no lock of ours, what our caller holds is
+	 * notifier of the controller's, and lockdep has one map for all, as it
+	 * has one class for the i_mmap_rwsem of the backing file, which our
+	 * caller may hold, and of the view. (A class of its own for views would
+	 * meet mm_take_all_locks(), which takes them in the order of addresses.)
+	 * It cannot deadlock: we hold no lock of ours, what our caller holds is
 	 * outside i_mmap_rwsem and page table locks for every mapping, the view
 	 * inode's i_mmap_rwsem nests in that of a backing file and never the
 	 * other way round (a view cannot back a view), and recursion through a

@@ -21,37 +21,8 @@ struct memview_view_file {
 	u32 rights;
 };
 
-static struct kmem_cache *memview_inode_cache;
 static struct vfsmount *memview_mnt;
 static int memview_mnt_count;
-
-/*
- * A zap takes the view's i_mmap_rwsem, and runs in an invalidation that may
- * hold that of the backing file: a class of its own. This is why the inodes are
- * ours: in the common cache the class would stay with the memory.
- */
-static struct lock_class_key memview_i_mmap_key;
-
-static void memview_inode_init_once(void *data)
-{
-	inode_init_once(data);
-}
-
-static struct inode *memview_alloc_inode(struct super_block *sb)
-{
-	return alloc_inode_sb(sb, memview_inode_cache, GFP_KERNEL_ACCOUNT);
-}
-
-static void memview_free_inode(struct inode *inode)
-{
-	kmem_cache_free(memview_inode_cache, inode);
-}
-
-static const struct super_operations memview_super_ops = {
-	.alloc_inode	= memview_alloc_inode,
-	.free_inode	= memview_free_inode,
-	.statfs		= simple_statfs,
-};
 
 static int memview_init_fs_context(struct fs_context *fc)
 {
@@ -59,7 +30,6 @@ static int memview_init_fs_context(struct fs_context *fc)
 
 	if (!ctx)
 		return -ENOMEM;
-	ctx->ops = &memview_super_ops;
 	/* 6.17 made it the default here; the ranges' files decide about exec. */
 	fc->s_iflags &= ~SB_I_NOEXEC;
 	return 0;
@@ -72,22 +42,6 @@ static struct file_system_type memview_fs_type = {
 	.init_fs_context = memview_init_fs_context,
 	.kill_sb	= kill_anon_super,
 };
-
-int __init memview_view_init(void)
-{
-	memview_inode_cache = kmem_cache_create("memview_inode",
-						sizeof(struct inode), 0,
-						SLAB_ACCOUNT,
-						memview_inode_init_once);
-	return memview_inode_cache ? 0 : -ENOMEM;
-}
-
-void memview_view_exit(void)
-{
-	/* memview_free_inode() runs after a grace period. */
-	rcu_barrier();
-	kmem_cache_destroy(memview_inode_cache);
-}
 
 /* A peer must change neither the size nor the mode. */
 static int memview_setattr(memview_idmap_t *idmap, struct dentry *dentry,
@@ -144,7 +98,6 @@ struct memview *memview_create(void)
 	inode->i_flags &= ~S_ANON_INODE;
 	inode->i_mode = S_IFREG | 0600;
 	inode->i_op = &memview_inode_ops;
-	lockdep_set_class(&inode->i_mapping->i_mmap_rwsem, &memview_i_mmap_key);
 
 	kref_init(&view->ref);
 	view->inode = inode;

@@ -383,11 +383,43 @@ static void child_of_the_controller_has_no_source(struct fixture *f)
 	assert_true(EXPECT_CALL(child, op_nr_maps) <= maps);
 }
 
+/* a[0]: view fd; maps it below the program and all else. */
+static long op_map_low(const long *a)
+{
+	return (long)mmap((void *)0x10000000, PAGE, PROT_READ,
+			  MAP_SHARED | MAP_FIXED_NOREPLACE, (int)a[0], 0);
+}
+
+/*
+ * The first notifier of an address space takes the locks of all its mappings, in
+ * the order of addresses: in one peer the view's is the first, in the other that
+ * of the program.
+ */
+static void peers_become_controllers(struct fixture *f)
+{
+	unsigned long view, views[2] = { f->view };
+	struct peer *peers[2] = { f->peer };
+
+	peers[1] = another_peer(f, f->viewfd, PROT_READ, &views[1]);
+	map_pages(f, 0, 0, 8, RW);
+	EXPECT_VALUE(0x10000000, CALL(f->peer, op_map_low, f->peer_viewfd));
+	for (int i = 0; i < 2; i++) {
+		long ctl = EXPECT_CALL(peers[i], op_control, peer_send_fd(peers[i], f->file));
+		long viewfd = EXPECT_CALL(peers[i], op_viewfd, ctl);
+		struct peer *third = another_peer(f, peer_take_fd(peers[i], (int)viewfd),
+						  PROT_READ, &view);
+
+		EXPECT_VALUE(WORD(1), CALL(third, op_read, view + PAGE));
+		EXPECT_VALUE(WORD(2), CALL(peers[i], op_read, views[i] + 2 * PAGE));
+	}
+}
+
 #define EACH_END(fn) \
 	CASE_VARIANT(fn, "unmap", 0), CASE_VARIANT(fn, "replace", 1), \
 	CASE_VARIANT(fn, "revoke", 2), CASE_VARIANT(fn, "close", 3)
 
 static const struct test_case cases[] = {
+	CASE(peers_become_controllers),
 	CASE_ON(killed_controller_loses_all, ON_ALL),
 	CASE(exiting_controller_loses_all),
 	CASE_ON(killed_controller_with_a_duplicate_elsewhere, ON_ALL),
