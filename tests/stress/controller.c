@@ -10,95 +10,22 @@
  * so whatever is taken is taken at all those places. When the last call has
  * returned, fill the victims with words that tell that the right is gone; give
  * the peers some time; see that nobody has changed them; clean up; lend again.
+ * Where the file loses the victims, peers keep the right, but not those pages.
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "stress.h"
+#include "lane.h"
 
-#define FOREIGN_PAGES	16
-#define MAX_VICTIMS	32	/* pages; and pages of a span */
-
-/* A page of a view: what is mapped there. */
-struct slot {
-	int file;		/* -1: nothing */
-	unsigned long page;	/* of the file */
-	unsigned int most;	/* what it was mapped with */
-	unsigned int now;
-};
-
-struct victim {
-	int file;
-	unsigned long page;
-};
-
-struct span {
-	int view;
-	unsigned long first;
-	unsigned long nr;
-};
-
-struct controller {
-	struct memview *views[VIEWS];
-	uint64_t *mem[FILES];	/* the controller's own mappings */
-	int pagemap;
-	atomic_bool ending;
-	unsigned int operations;	/* of this life: a bit for each */
-	/* Read by who uses the driver's mappings, which go with the views. */
-	pthread_rwlock_t sources;
-};
-
-struct lane {
-	struct controller *controller;
-	pthread_t thread;
-	/* Unmaps the span while the lane does something with the same pages. */
-	pthread_t rival;
-	sem_t rival_go, rival_calls, rival_done;
-	bool rival_fills;	/* and puts secrets there, too */
-	uint64_t rival_bytes;
-	unsigned int index;
-	uint64_t random;
-	unsigned long first;	/* page of views and files */
-	unsigned long nr;
-	struct slot slots[VIEWS][MAX_PAGES];
-	struct span span;
-	bool is_victim[FILES][MAX_PAGES];
-	struct victim victims[MAX_VICTIMS];
-	unsigned int nr_victims;
-	uint16_t number;	/* of the operation, in the words it writes */
-	uint64_t copy[MAX_VICTIMS][PAGE_WORDS];
-};
-
-static uint64_t *page_of(uint64_t *mem, unsigned long page)
-{
-	return mem + page * PAGE_WORDS;
-}
-
-static uint64_t *victim_mem(struct lane *lane, const struct victim *victim)
-{
-	return page_of(lane->controller->mem[victim->file], victim->page);
-}
-
-static bool is_last(const struct lane *lane)
-{
-	return lane->index == LANES - 1;
-}
-
-static void check(struct lane *lane, int err, const char *what)
+void check(struct lane *lane, int err, const char *what)
 {
 	if (!err)
 		return;
@@ -110,21 +37,8 @@ static void check(struct lane *lane, int err, const char *what)
 	fail(what, -err);
 }
 
-/* Peers are to write, read and call: with plain stores no word is ever torn. */
-static void fill(uint64_t *mem, unsigned long words, uint64_t word)
-{
-	for (unsigned long i = 0; i < words; i++)
-		__atomic_store_n(&mem[i], word, __ATOMIC_RELAXED);
-	atomic_thread_fence(memory_order_seq_cst);
-}
-
-static uint64_t word_at(const uint64_t *mem, unsigned long word)
-{
-	return __atomic_load_n(&mem[word], __ATOMIC_RELAXED);
-}
-
 /* Less than @most microseconds, perhaps none. */
-static void doze(struct lane *lane, unsigned int most)
+void doze(struct lane *lane, unsigned int most)
 {
 	struct timespec time = {
 		.tv_nsec = 1000L * random_below(&lane->random, most),
@@ -135,7 +49,7 @@ static void doze(struct lane *lane, unsigned int most)
 }
 
 /* Peers get some time. Short more often than long: what races is short. */
-static void dwell(struct lane *lane)
+void dwell(struct lane *lane)
 {
 	static const unsigned int most[] = { 1, 20, 20, 100, 100, 500, 500, 4000 };
 
@@ -143,275 +57,7 @@ static void dwell(struct lane *lane)
 				     sizeof(most) / sizeof(most[0]))]);
 }
 
-/* What is in the span becomes the victims. */
-static void choose_victims(struct lane *lane, const struct span *span)
-{
-	memset(lane->is_victim, 0, sizeof(lane->is_victim));
-	lane->nr_victims = 0;
-	lane->number++;
-	for (unsigned long i = span->first; i < span->first + span->nr; i++) {
-		const struct slot *slot = &lane->slots[span->view][i];
-
-		if (slot->file < 0 || lane->is_victim[slot->file][slot->page])
-			continue;
-		lane->is_victim[slot->file][slot->page] = true;
-		lane->victims[lane->nr_victims++] = (struct victim){
-			.file = slot->file, .page = slot->page,
-		};
-	}
-}
-
-static bool maps_victim(const struct lane *lane, const struct slot *slot)
-{
-	return slot->file >= 0 && lane->is_victim[slot->file][slot->page];
-}
-
-static void fill_victims(struct lane *lane, enum tag tag)
-{
-	for (unsigned int i = 0; i < lane->nr_victims; i++)
-		fill(victim_mem(lane, &lane->victims[i]), PAGE_WORDS,
-		     word_of(tag, lane->number));
-}
-
-/* Only the word that is the controller's, where peers write the others. */
-static void mark_victims(struct lane *lane, enum tag tag)
-{
-	for (unsigned int i = 0; i < lane->nr_victims; i++)
-		fill(victim_mem(lane, &lane->victims[i]), 1,
-		     word_of(tag, lane->number));
-}
-
-static void copy_victims(struct lane *lane)
-{
-	for (unsigned int i = 0; i < lane->nr_victims; i++)
-		memcpy(lane->copy[i], victim_mem(lane, &lane->victims[i]), PAGE);
-}
-
-static void compare(const char *what, int file, unsigned long page,
-		    const uint64_t *mem, const uint64_t *wanted)
-{
-	for (unsigned long i = 0; i < PAGE_WORDS; i++) {
-		if (word_at(mem, i) != wanted[i]) {
-			escaped(&(struct escape){
-				.what = what, .view = -1, .file = file,
-				.page = page, .value = word_at(mem, i),
-				.wanted = wanted[i],
-			});
-			return;
-		}
-	}
-}
-
-static void compare_victims(struct lane *lane, const char *what)
-{
-	for (unsigned int i = 0; i < lane->nr_victims; i++)
-		compare(what, lane->victims[i].file, lane->victims[i].page,
-			victim_mem(lane, &lane->victims[i]), lane->copy[i]);
-}
-
-/* The victims are lent to nobody: does anybody have them? */
-static void secrets(struct lane *lane)
-{
-	fill_victims(lane, TAG_SECRET);
-	copy_victims(lane);
-	dwell(lane);
-	compare_victims(lane, "written after it was taken away");
-	fill_victims(lane, TAG_OPEN);
-}
-
-static void forget(struct lane *lane, const struct span *span)
-{
-	for (unsigned long i = 0; i < span->nr; i++)
-		lane->slots[span->view][span->first + i].file = -1;
-}
-
-static uint64_t mapped_bytes(const struct lane *lane, const struct span *span)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned long i = 0; i < span->nr; i++)
-		bytes += PAGE * (lane->slots[span->view][span->first + i].file >= 0);
-	return bytes;
-}
-
-/* Returns the bytes that this call has removed. */
-static uint64_t do_unmap(struct lane *lane, const struct span *span)
-{
-	uint64_t bytes;
-
-	check(lane, memview_unmap(lane->controller->views[span->view],
-				  span->first * PAGE, span->nr * PAGE, &bytes),
-	      "unmap");
-	count_add(N_UNMAP, 1);
-	return bytes;
-}
-
-static void unmap_span(struct lane *lane, const struct span *span)
-{
-	if (do_unmap(lane, span) != mapped_bytes(lane, span))
-		fail("unmap: not the bytes that were mapped", 0);
-	forget(lane, span);
-}
-
-/*
- * The next run of pages, from @span->first on, that map a victim and may do the
- * same there.
- */
-static bool next_run(struct lane *lane, struct span *span)
-{
-	const struct slot *slots = lane->slots[span->view];
-	unsigned long end = lane->first + lane->nr;
-	unsigned long i = span->first;
-
-	while (i < end && !maps_victim(lane, &slots[i]))
-		i++;
-	span->first = i;
-	span->nr = 0;
-	while (i < end && maps_victim(lane, &slots[i]) &&
-	       slots[i].now == slots[span->first].now &&
-	       slots[i].most == slots[span->first].most) {
-		i++;
-		span->nr++;
-	}
-	return span->nr;
-}
-
-static void unmap_victims(struct lane *lane)
-{
-	for (int view = 0; view < VIEWS; view++) {
-		struct span run = { .view = view, .first = lane->first };
-
-		while (next_run(lane, &run)) {
-			unmap_span(lane, &run);
-			run.first += run.nr;
-		}
-	}
-}
-
-static void protect_run(struct lane *lane, const struct span *run,
-			unsigned int rights)
-{
-	check(lane, memview_protect(lane->controller->views[run->view],
-				    run->first * PAGE, run->nr * PAGE, rights),
-	      "protect");
-	for (unsigned long i = 0; i < run->nr; i++)
-		lane->slots[run->view][run->first + i].now = rights;
-}
-
-/* Takes @right from the victims, wherever they are mapped. */
-static void narrow_victims(struct lane *lane, unsigned int right,
-			   enum count count)
-{
-	for (int view = 0; view < VIEWS; view++) {
-		struct span run = { .view = view, .first = lane->first };
-
-		while (next_run(lane, &run)) {
-			unsigned int now = lane->slots[view][run.first].now;
-
-			if (now & right) {
-				protect_run(lane, &run, now & ~right);
-				count_add(count, 1);
-			}
-			run.first += run.nr;
-		}
-	}
-}
-
-/* Gives back all that they were mapped with, here and there. */
-static void widen_victims(struct lane *lane)
-{
-	for (int view = 0; view < VIEWS; view++) {
-		struct span run = { .view = view, .first = lane->first };
-
-		while (next_run(lane, &run)) {
-			if (!random_once_in(&lane->random, 8))
-				protect_run(lane, &run,
-					    lane->slots[view][run.first].most);
-			run.first += run.nr;
-		}
-	}
-}
-
-static unsigned int random_rights(struct lane *lane)
-{
-	unsigned int rights = MEMVIEW_READ;
-
-	if (!random_once_in(&lane->random, 4))
-		rights |= MEMVIEW_WRITE;
-	if (!random_once_in(&lane->random, 3))
-		rights |= MEMVIEW_EXEC;
-	if (random_once_in(&lane->random, 4))
-		rights |= MEMVIEW_LAZY_WRITE;
-	return rights;
-}
-
-/* Maps @span as one range. */
-static void map_range(struct lane *lane, const struct span *span, bool replace)
-{
-	struct memview *view = lane->controller->views[span->view];
-	int file = random_below(&lane->random, FILES);
-	unsigned int rights = random_rights(lane);
-	unsigned long page = span->first;
-	int err;
-
-	/* Some place in the file, or the same as in the other views. */
-	if (random_once_in(&lane->random, 2))
-		page = lane->first +
-		       random_below(&lane->random, lane->nr - span->nr + 1);
-	if (replace)
-		err = memview_replace(view, span->first * PAGE, files[file],
-				      page * PAGE, span->nr * PAGE, rights);
-	else
-		err = memview_map(view, span->first * PAGE, files[file],
-				  page * PAGE, span->nr * PAGE, rights);
-	check(lane, err, replace ? "replace" : "map");
-	count_add(replace ? N_REPLACE : N_MAP, 1);
-	for (unsigned long i = 0; i < span->nr; i++)
-		lane->slots[span->view][span->first + i] = (struct slot){
-			.file = file, .page = page + i,
-			.most = rights, .now = rights,
-		};
-}
-
-/* Maps @span, which is free, in random pieces with a hole now and then. */
-static void map_pieces(struct lane *lane, const struct span *span)
-{
-	struct span piece = { .view = span->view, .first = span->first };
-	unsigned long end = span->first + span->nr;
-
-	for (; piece.first < end; piece.first += piece.nr) {
-		piece.nr = 1 + random_below(&lane->random, end - piece.first);
-		if (!random_once_in(&lane->random, 8))
-			map_range(lane, &piece, false);
-	}
-}
-
-/* Maps the holes of a span. */
-static void map_holes(struct lane *lane, const struct span *span)
-{
-	const struct slot *slots = lane->slots[span->view];
-	unsigned long end = span->first + span->nr;
-	struct span hole = { .view = span->view, .first = span->first };
-
-	while (hole.first < end) {
-		hole.nr = 0;
-		while (hole.first + hole.nr < end &&
-		       slots[hole.first + hole.nr].file < 0)
-			hole.nr++;
-		if (hole.nr)
-			map_pieces(lane, &hole);
-		hole.first += hole.nr + 1;
-	}
-}
-
-static void op_unmap(struct lane *lane)
-{
-	unmap_span(lane, &lane->span);
-	unmap_victims(lane);
-	secrets(lane);
-}
-
-static void *rival_run(void *argument)
+void *rival_run(void *argument)
 {
 	struct lane *lane = argument;
 
@@ -435,7 +81,7 @@ static void *rival_run(void *argument)
 }
 
 /* False if the life ends: nobody waits for a rival then. */
-static bool wait_for_rival(struct lane *lane, sem_t *sem)
+bool wait_for_rival(struct lane *lane, sem_t *sem)
 {
 	const struct timespec time = { .tv_nsec = 20 * 1000 };
 
@@ -449,7 +95,7 @@ static bool wait_for_rival(struct lane *lane, sem_t *sem)
 }
 
 /* Meets the rival anywhere in its call, or before or after it. */
-static bool start_rival(struct lane *lane, bool fills)
+bool start_rival(struct lane *lane, bool fills)
 {
 	static const unsigned int most[] = { 1, 1, 50, 200 };
 
@@ -460,290 +106,6 @@ static bool start_rival(struct lane *lane, bool fills)
 	doze(lane, most[random_below(&lane->random,
 				     sizeof(most) / sizeof(most[0]))]);
 	return true;
-}
-
-/*
- * Two threads unmap the same. Whichever returns first, and even if it has found
- * nothing to remove: then it is gone.
- */
-static void op_unmap_twice(struct lane *lane)
-{
-	uint64_t want = mapped_bytes(lane, &lane->span), got;
-
-	/* Everywhere else first, so that nothing comes between this and that. */
-	forget(lane, &lane->span);
-	unmap_victims(lane);
-	if (!start_rival(lane, true))
-		return;
-	got = do_unmap(lane, &lane->span);
-	fill_victims(lane, TAG_SECRET);
-	copy_victims(lane);
-	dwell(lane);
-	if (!wait_for_rival(lane, &lane->rival_done))
-		return;
-	compare_victims(lane, "written after it was unmapped twice");
-	fill_victims(lane, TAG_OPEN);
-	if (got + lane->rival_bytes != want)
-		fail("unmap: two calls have not removed what was mapped", 0);
-	count_add(N_UNMAP_TWICE, 1);
-}
-
-/* Old and new can be the same pages: then they are not lent here either. */
-static void op_replace(struct lane *lane)
-{
-	map_range(lane, &lane->span, true);
-	unmap_victims(lane);
-	secrets(lane);
-}
-
-static void drop_by_punch(struct lane *lane)
-{
-	for (unsigned int i = 0; i < lane->nr_victims; i++) {
-		const struct victim *victim = &lane->victims[i];
-
-		if (fallocate(files[victim->file],
-			      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			      victim->page * PAGE, PAGE))
-			fail("fallocate", errno);
-		count_add(N_PUNCH, 1);
-	}
-}
-
-/* Where the driver's own mappings have a victim, in this process. */
-static unsigned int victim_sources(struct lane *lane, const struct victim *victim,
-				   char **sources, unsigned int max)
-{
-	unsigned int nr = 0;
-
-	for (int view = 0; view < VIEWS; view++) {
-		for (unsigned long i = lane->first; i < lane->first + lane->nr; i++) {
-			const struct slot *slot = &lane->slots[view][i];
-			struct memview_range range;
-			uint64_t offset = i * PAGE;
-			unsigned int j = 0;
-			char *source;
-			int got;
-
-			if (slot->file != victim->file || slot->page != victim->page)
-				continue;
-			got = memview_query(lane->controller->views[view], &offset,
-					    &range, 1, NULL);
-			if (got < 0)
-				fail("query", -got);
-			/* Empty, if the view has just been revoked. */
-			if (!got || !range.source_addr || range.mem_offset > i * PAGE)
-				continue;
-			source = (char *)range.source_addr +
-				 (i * PAGE - range.mem_offset);
-			while (j < nr && sources[j] != source)
-				j++;
-			if (j == nr && nr < max)
-				sources[nr++] = source;
-		}
-	}
-	return nr;
-}
-
-/*
- * Has the victims written to swap and dropped. The kernel does so only with
- * pages that one mapping has, so they leave all others first. What peers have
- * written must not get lost on the way.
- */
-static void page_out_victims(struct lane *lane)
-{
-	for (unsigned int i = 0; i < lane->nr_victims; i++) {
-		struct victim *victim = &lane->victims[i];
-		char *sources[2];
-		unsigned int nr = victim_sources(lane, victim, sources, 2);
-		unsigned char resident = 1;
-
-		if (!nr)
-			continue;
-		madvise(victim_mem(lane, victim), PAGE, MADV_DONTNEED);
-		for (unsigned int j = 1; j < nr; j++)
-			madvise(sources[j], PAGE, MADV_DONTNEED);
-		(void)*(volatile char *)sources[0];
-		madvise(sources[0], PAGE, MADV_PAGEOUT);
-		if (!mincore(victim_mem(lane, victim), PAGE, &resident) &&
-		    !(resident & 1))
-			count_add(N_PAGED_OUT, 1);
-	}
-}
-
-static void op_narrow(struct lane *lane)
-{
-	/* Then what is in them is from peers alone, and clean but for them. */
-	if (random_once_in(&lane->random, 3)) {
-		drop_by_punch(lane);
-		dwell(lane);
-	}
-	narrow_victims(lane, MEMVIEW_WRITE, N_NARROW);
-	/* What peers wrote must stay as well as what we write. */
-	if (random_once_in(&lane->random, 2))
-		fill_victims(lane, TAG_FROZEN);
-	copy_victims(lane);
-	if (random_once_in(&lane->random, 2)) {
-		pthread_rwlock_rdlock(&lane->controller->sources);
-		page_out_victims(lane);
-		pthread_rwlock_unlock(&lane->controller->sources);
-	}
-	dwell(lane);
-	compare_victims(lane, "changed after it was made read-only");
-	fill_victims(lane, TAG_OPEN);
-	widen_victims(lane);
-}
-
-static void op_noexec(struct lane *lane)
-{
-	narrow_victims(lane, MEMVIEW_EXEC, N_NOEXEC);
-	mark_victims(lane, TAG_DATA);
-	/* Peers have several steps to do in this time. */
-	for (int i = 0; i < 4; i++)
-		dwell(lane);
-	mark_victims(lane, TAG_OPEN);
-	widen_victims(lane);
-}
-
-/* Page frame numbers, 0 where there is none: to see that a test is one. */
-static uint64_t frame_of(struct lane *lane, const void *addr)
-{
-	uint64_t entry;
-
-	if (pread(lane->controller->pagemap, &entry, sizeof(entry),
-		  (uintptr_t)addr / PAGE * sizeof(entry)) != sizeof(entry))
-		return 0;
-	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
-}
-
-/*
- * Pages that leave the file go back to the kernel, which hands them out to
- * anybody, here to this process's private memory. No peer may meet them there
- * (R3). Peers go on using the ranges, which have new pages or none.
- */
-static void free_and_reuse(struct lane *lane, void (*drop)(struct lane *lane),
-			   unsigned long times)
-{
-	const size_t len = FOREIGN_PAGES * PAGE;
-	uint64_t frames[MAX_VICTIMS], wanted[PAGE_WORDS];
-	unsigned long reused = 0;
-	uint64_t *mem;
-
-	for (unsigned int i = 0; i < lane->nr_victims; i++) {
-		uint64_t *victim = victim_mem(lane, &lane->victims[i]);
-
-		word_at(victim, 0);
-		frames[i] = frame_of(lane, victim);
-	}
-	fill(wanted, PAGE_WORDS, word_of(TAG_FOREIGN, lane->number));
-	mem = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mem == MAP_FAILED)
-		fail("mmap", errno);
-	madvise(mem, len, MADV_NOHUGEPAGE);
-
-	/* The second time and later, peers are about to fault new pages in. */
-	while (times--) {
-		drop(lane);
-		for (unsigned int i = 0; i < FOREIGN_PAGES; i++)
-			fill(page_of(mem, i), PAGE_WORDS, wanted[0]);
-		dwell(lane);
-		for (unsigned int i = 0; i < FOREIGN_PAGES; i++)
-			compare("private memory of the controller written", -1,
-				i, page_of(mem, i), wanted);
-		for (unsigned int i = 0; i < FOREIGN_PAGES; i++) {
-			uint64_t frame = frame_of(lane, page_of(mem, i));
-
-			for (unsigned int j = 0; frame && j < lane->nr_victims; j++)
-				reused += frame == frames[j];
-		}
-		madvise(mem, len, MADV_DONTNEED);
-		dwell(lane);
-	}
-	count_add(N_REUSED, reused);
-	munmap(mem, len);
-}
-
-static void op_punch(struct lane *lane)
-{
-	free_and_reuse(lane, drop_by_punch, 1 + random_below(&lane->random, 8));
-	mark_victims(lane, TAG_OPEN);
-}
-
-static void drop_while_unmapped(struct lane *lane)
-{
-	if (start_rival(lane, false))
-		drop_by_punch(lane);
-}
-
-/*
- * Pages leave the file while another thread unmaps them. They are in the table
- * no more, perhaps, but still in the page tables of peers (R3).
- */
-static void op_unmap_punch(struct lane *lane)
-{
-	uint64_t want = mapped_bytes(lane, &lane->span);
-
-	forget(lane, &lane->span);
-	unmap_victims(lane);
-	free_and_reuse(lane, drop_while_unmapped, 1);
-	if (!wait_for_rival(lane, &lane->rival_done))
-		return;
-	if (lane->rival_bytes != want)
-		fail("unmap: not the bytes that were mapped", 0);
-	mark_victims(lane, TAG_OPEN);
-	count_add(N_UNMAP_PUNCH, 1);
-}
-
-static void drop_by_truncate(struct lane *lane)
-{
-	const struct victim *victim = &lane->victims[0];
-
-	if (ftruncate(files[victim->file], victim->page * PAGE))
-		fail("ftruncate", errno);
-	count_add(N_TRUNCATE, 1);
-}
-
-/* From a page in the last lane to the end of the file: victims are all those. */
-static void op_truncate(struct lane *lane)
-{
-	struct victim first = lane->victims[0];
-	unsigned long end = lane->first + lane->nr;
-
-	if (!is_last(lane))
-		return op_punch(lane);
-
-	if (end - first.page > MAX_VICTIMS)
-		first.page = end - MAX_VICTIMS;
-	lane->nr_victims = 0;
-	for (unsigned long page = first.page; page < end; page++)
-		lane->victims[lane->nr_victims++] = (struct victim){
-			.file = first.file, .page = page,
-		};
-	free_and_reuse(lane, drop_by_truncate, 1);
-	if (ftruncate(files[first.file], end * PAGE))
-		fail("ftruncate", errno);
-	mark_victims(lane, TAG_OPEN);
-}
-
-/* From a page in the last lane to the end of the view. */
-static void op_shrink(struct lane *lane)
-{
-	struct memview *view = lane->controller->views[lane->span.view];
-	unsigned long end = lane->first + lane->nr;
-
-	if (!is_last(lane))
-		return op_unmap(lane);
-
-	if (end - lane->span.first > MAX_VICTIMS)
-		lane->span.first = end - MAX_VICTIMS;
-	lane->span.nr = end - lane->span.first;
-	choose_victims(lane, &lane->span);
-	check(lane, memview_set_size(view, lane->span.first * PAGE), "shrink");
-	forget(lane, &lane->span);
-	count_add(N_SHRINK, 1);
-	unmap_victims(lane);
-	secrets(lane);
-	check(lane, memview_set_size(view, end * PAGE), "grow");
 }
 
 /* The same place several times, so that peers are there; else a new one. */
@@ -777,14 +139,16 @@ static const struct {
 	{ "noexec",		op_noexec,	2 },
 	{ "punch",		op_punch,	2 },
 	{ "truncate",		op_truncate,	1 },
+	{ "lose",		op_lose,	1 },
+	{ "tamper",		op_tamper,	1 },
 	{ "shrink",		op_shrink,	1 },
 };
 
 #define NR_OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
-static bool is_chosen(unsigned int operation)
+bool is_chosen(const char *name)
 {
-	const char *name = operations[operation].name, *at = options.operations;
+	const char *at = options.operations;
 	size_t len = strlen(name);
 
 	if (!at)
@@ -822,11 +186,11 @@ bool operations_exist(const char *list)
  */
 static unsigned int operations_of(unsigned long long life)
 {
-	uint64_t random = random_seed(life, LANES);
+	uint64_t random = random_seed(life, 50);
 	unsigned int all = 0, some = 0;
 
 	for (unsigned int i = 0; i < NR_OPERATIONS; i++)
-		all |= is_chosen(i) << i;
+		all |= is_chosen(operations[i].name) << i;
 	if (life % 2)
 		return all;
 	while (!(some & all))
@@ -859,7 +223,7 @@ static void *lane_run(void *argument)
 	while (!atomic_load(&board->stop) &&
 	       !atomic_load(&lane->controller->ending)) {
 		choose_span(lane);
-		atomic_store(&board->hot[lane->index],
+		atomic_store(&this_crew()->hot[lane->index],
 			     HOT(lane->span.view, lane->span.first));
 		map_holes(lane, &lane->span);
 		choose_victims(lane, &lane->span);
@@ -884,7 +248,19 @@ static void start_lane(struct lane *lane)
 	}
 }
 
-static void open_views(struct controller *controller, const int *sockets)
+/* The first part, which no lane has: the same page as in the file. */
+static void map_common(struct memview *view, int file)
+{
+	int err = memview_map(view, 0, files[file], 0, options.pages * PAGE,
+			      MEMVIEW_READ | MEMVIEW_WRITE | MEMVIEW_EXEC);
+
+	if (err)
+		fail("map", -err);
+	count_add(N_MAP, 1);
+}
+
+static void open_views(struct controller *controller, unsigned long long life,
+		       const int *sockets)
 {
 	static const unsigned int rights[VIEWS] = {
 		[0] = MEMVIEW_READ | MEMVIEW_WRITE | MEMVIEW_EXEC,
@@ -897,9 +273,11 @@ static void open_views(struct controller *controller, const int *sockets)
 		int err = memview_open(&view), fd;
 
 		if (!err)
-			err = memview_set_size(view, options.pages * PAGE);
+			err = memview_set_size(view, view_pages() * PAGE);
 		if (err)
 			fail("a new view", -err);
+		this_crew()->common_file[i] = (life + i) % FILES;
+		map_common(view, this_crew()->common_file[i]);
 		fd = memview_view_fd_rights(view, rights[i]);
 		if (fd < 0)
 			fail("view fd", -fd);
@@ -914,16 +292,17 @@ static void open_views(struct controller *controller, const int *sockets)
 	}
 }
 
-uint64_t *map_file(int file)
+static uint64_t *lane_page(uint64_t *const mem[FILES], int file, unsigned long page)
 {
-	uint64_t *mem = mmap(NULL, options.pages * PAGE, PROT_READ | PROT_WRITE,
-			     MAP_SHARED, file, 0);
+	return mem[file] + file_offset(file, page) / sizeof(uint64_t);
+}
 
-	if (mem == MAP_FAILED)
-		fail("mapping a file", errno);
-	/* Peers are to have these pages from a view only. */
-	madvise(mem, options.pages * PAGE, MADV_DONTFORK);
-	return mem;
+/* All that the lanes of this crew have of the files. */
+static void fill_lanes(uint64_t *const mem[FILES], uint64_t word)
+{
+	for (int i = 0; i < FILES; i++)
+		for (unsigned long page = options.pages; page < view_pages(); page++)
+			fill(lane_page(mem, i, page), PAGE_WORDS, word);
 }
 
 void check_dead(unsigned long long life, uint64_t *const mem[FILES])
@@ -931,21 +310,20 @@ void check_dead(unsigned long long life, uint64_t *const mem[FILES])
 	const struct timespec time = { .tv_nsec = 30 * 1000 * 1000 };
 	uint64_t wanted[PAGE_WORDS];
 
-	atomic_store(&board->dead, life);
-	fill(wanted, PAGE_WORDS, word_of(TAG_SECRET, 0xdead));
-	for (int i = 0; i < FILES; i++) {
-		/* A life may end in the middle of op_truncate(). */
-		if (ftruncate(files[i], options.pages * PAGE))
+	atomic_store(&this_crew()->dead, life);
+	/* A life may end in the middle of op_truncate(). */
+	for (int i = 0; i < FILES; i++)
+		if (crew_number == options.controllers - 1 &&
+		    ftruncate(files[i], file_size(i)))
 			fail("ftruncate", errno);
-		fill(mem[i], options.pages * PAGE_WORDS, wanted[0]);
-	}
+	fill(wanted, PAGE_WORDS, word_of(TAG_SECRET, 0xdead));
+	fill_lanes(mem, wanted[0]);
 	nanosleep(&time, NULL);
-	for (int i = 0; i < FILES; i++) {
-		for (unsigned long page = 0; page < options.pages; page++)
+	for (int i = 0; i < FILES; i++)
+		for (unsigned long page = options.pages; page < view_pages(); page++)
 			compare("written after the end of the controller", i,
-				page, page_of(mem[i], page), wanted);
-		fill(mem[i], options.pages * PAGE_WORDS, word_of(TAG_OPEN, 0));
-	}
+				page, lane_page(mem, i, page), wanted);
+	fill_lanes(mem, word_of(TAG_OPEN, 0));
 }
 
 static void join_lanes(struct lane *lanes)
@@ -976,18 +354,18 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 		fail("setpriority", errno);
 	prctl(PR_SET_TIMERSLACK, 1000);
 	for (int i = 0; i < FILES; i++)
-		controller.mem[i] = map_file(files[i]);
+		controller.mem[i] = map_file(i);
 	controller.operations = operations_of(life);
 	pthread_rwlock_init(&controller.sources, NULL);
 	controller.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	open_views(&controller, sockets);
+	open_views(&controller, life, sockets);
 
 	for (int i = 0; i < LANES; i++) {
 		lanes[i].controller = &controller;
 		lanes[i].index = i;
 		lanes[i].random = random_seed(life, i);
-		lanes[i].first = i * (options.pages / LANES);
-		lanes[i].nr = options.pages / LANES;
+		lanes[i].first = (1 + i) * options.pages;
+		lanes[i].nr = options.pages;
 		start_lane(&lanes[i]);
 	}
 	for (int i = 0; i < LANES; i++) {
@@ -1037,4 +415,33 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 	}
 	count_flush();
 	_exit(0);
+}
+
+noreturn void vandal_run(void)
+{
+	static struct controller controller;
+	static struct lane lane = { .controller = &controller };
+
+	if (setpriority(PRIO_PROCESS, 0, -15))
+		fail("setpriority", errno);
+	prctl(PR_SET_TIMERSLACK, 1000);
+	for (int i = 0; i < FILES; i++)
+		controller.mem[i] = map_file(i);
+	lane.random = random_seed(0, 51);
+	lane.nr = options.pages;
+	while (run_goes_on()) {
+		struct victim victim = { .file = random_below(&lane.random, FILES) };
+		unsigned long most = lane.nr < 4 ? lane.nr : 4;
+
+		victim.page = random_below(&lane.random, lane.nr - most + 1);
+		atomic_store(&board->hot, victim.page);
+		lane.nr_victims = 0;
+		while (lane.nr_victims < most) {
+			lane.victims[lane.nr_victims++] = victim;
+			victim.page++;
+		}
+		op_lose(&lane);
+		count_flush();
+	}
+	_exit(STATUS_OK);
 }

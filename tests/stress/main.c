@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Options, the lives of controllers and their peers, watchdog, report. */
+/* Options, and the report. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,33 +12,20 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "stress.h"
 
-/* Longest that anything may take, on a slow emulated machine under load. */
-#define PATIENCE	60	/* seconds */
-#define TICK		10	/* milliseconds */
 /* How many times its --seconds a run may take, until everything has happened. */
 #define SLOWER		3
 
-enum status {
-	STATUS_OK,
-	STATUS_ESCAPE,
-	STATUS_FAILED,		/* usage, or a call that must not fail has */
-	STATUS_INCOMPLETE,	/* something never happened: shows nothing */
-	STATUS_HUNG,
-};
-
 struct options options = {
-	.seconds = 30, .peers = 3, .threads = 2, .pages = 64,
+	.seconds = 30, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
 };
 
 struct board *board;
-int files[FILES];
 
 static const struct {
 	const char *text;
@@ -52,14 +39,9 @@ static const struct {
 
 static _Thread_local unsigned long counts[NR_COUNTS];
 static struct timespec started;
-static uint64_t main_random;
-static int compact_memory = -1;
-
-static void print(const char *format, ...)
-	__attribute__((format(printf, 1, 2)));
 
 /* In one write: several processes print, and the guest's console is a pipe. */
-static void print(const char *format, ...)
+void print(const char *format, ...)
 {
 	char text[1024];
 	va_list list;
@@ -102,14 +84,15 @@ void escaped(const struct escape *escape)
 	if (i < MAX_ESCAPES) {
 		board->escapes[i] = *escape;
 		if (e->view >= 0)
-			print("escape: %s: view %d page %lu, value %#llx (peer %d, life %llu)\n",
+			print("escape: %s: view %d page %lu, value %#llx (peer %d, controller %u, life %llu)\n",
 			      e->what, e->view, e->page,
-			      (unsigned long long)e->value, e->pid, e->life);
+			      (unsigned long long)e->value, e->pid,
+			      crew_number, e->life);
 		else
-			print("escape: %s: file %d page %lu, %#llx instead of %#llx\n",
+			print("escape: %s: file %d page %lu, %#llx instead of %#llx (controller %u)\n",
 			      e->what, e->file, e->page,
 			      (unsigned long long)e->value,
-			      (unsigned long long)e->wanted);
+			      (unsigned long long)e->wanted, crew_number);
 	}
 	atomic_store(&board->stop, true);
 }
@@ -135,12 +118,12 @@ uint64_t random_next(uint64_t *state)
 
 uint64_t random_seed(unsigned long long life, unsigned int who)
 {
-	uint64_t state = options.seed ^ life << 32 ^ who;
+	uint64_t state = options.seed ^ life << 32 ^ crew_number << 24 ^ who;
 
 	return random_next(&state);
 }
 
-static double elapsed(void)
+double elapsed(void)
 {
 	struct timespec now;
 
@@ -160,198 +143,23 @@ static unsigned long long sum(enum count first, enum count last)
 
 static unsigned long long revocations(void)
 {
-	return sum(N_UNMAP, N_TRUNCATE) + sum(N_KILLED, N_CLOSED);
+	return sum(N_UNMAP, N_TAMPER) + sum(N_KILLED, N_CLOSED);
 }
 
-static void progress(unsigned long long life)
+static void progress(void)
 {
 	static double next;
 
 	if (options.quiet || elapsed() < next)
 		return;
 	next = elapsed() + 5;
-	print("%5.0f s: life %llu, %llu operations, %llu revocations, "
+	print("%5.0f s: %llu lives, %llu operations, %llu revocations, "
 	      "%llu accesses, %llu refused, %u escapes\n",
-	      elapsed(), life, sum(N_MAP, N_COMPACT), revocations(),
+	      elapsed(), sum(N_LIFE, N_LIFE), sum(N_MAP, N_COMPACT), revocations(),
 	      sum(N_READ, N_READ) + sum(N_WRITE, N_WRITE) + sum(N_CALL, N_CALL),
 	      sum(N_READ_BUS, N_READ_BUS) + sum(N_WRITE_BUS, N_WRITE_SEGV) +
 	      sum(N_CALL_BUS, N_CALL_SEGV),
 	      atomic_load(&board->nr_escapes));
-}
-
-static void tick(unsigned long long life)
-{
-	const struct timespec time = { .tv_nsec = TICK * 1000 * 1000 };
-
-	nanosleep(&time, NULL);
-	progress(life);
-}
-
-/* Where a process that does not end is; the reason is in the kernel. */
-static void print_stacks(pid_t pid)
-{
-	char command[256];
-
-	snprintf(command, sizeof(command),
-		 "for t in /proc/%d/task/*; do cat $t/comm $t/wchan $t/stack; done",
-		 pid);
-	if (system(command))
-		return;
-}
-
-static noreturn void hung(pid_t pid, const char *what)
-{
-	print("stress: hung: %s (process %d)\n", what, pid);
-	print_stacks(pid);
-	_exit(STATUS_HUNG);
-}
-
-/* Waits for a process of this life to end. */
-static void reap(pid_t pid, unsigned long long life, const char *what)
-{
-	double limit = elapsed() + PATIENCE;
-	int status;
-
-	while (!waitpid(pid, &status, WNOHANG)) {
-		if (elapsed() > limit)
-			hung(pid, what);
-		tick(life);
-	}
-	/* They are killed or they exit; what else is a bug of the test, or worse. */
-	if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
-		print("stress: %s died of signal %d\n", what, WTERMSIG(status));
-		atomic_store(&board->failed, true);
-		atomic_store(&board->stop, true);
-	}
-}
-
-/* Children of peers that were killed are ours: a view lives as long as they. */
-static void reap_orphans(unsigned long long life)
-{
-	double limit = elapsed() + PATIENCE;
-
-	for (;;) {
-		pid_t pid = waitpid(-1, NULL, WNOHANG);
-
-		if (pid < 0)
-			return;
-		if (elapsed() > limit)
-			hung(pid, "a child of a peer");
-		if (!pid)
-			tick(life);
-	}
-}
-
-static pid_t start(void)
-{
-	pid_t parent = getpid(), pid = fork();
-
-	if (pid < 0)
-		fail("fork", errno);
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(0);
-		alarm(0);
-		count_forget();
-	}
-	return pid;
-}
-
-static void compact(void)
-{
-	if (compact_memory < 0 || write(compact_memory, "1", 1) != 1)
-		return;
-	count_add(N_COMPACT, 1);
-	count_flush();
-}
-
-static void live(unsigned long long life, uint64_t *const mem[FILES])
-{
-	static const enum count how[NR_ENDINGS] = {
-		[END_KILL] = N_KILLED, [END_EXIT] = N_EXITED,
-		[END_EXEC] = N_EXECED, [END_REVOKE] = N_REVOKED,
-		[END_CLOSE] = N_CLOSED,
-	};
-	/* Each of them soon, in a run of a few seconds. */
-	enum ending ending = life % NR_ENDINGS;
-	unsigned int milliseconds = 100 + random_below(&main_random, 1500);
-	unsigned int victim = random_below(&main_random, 3 * options.peers);
-	unsigned int kill_at = random_below(&main_random, milliseconds);
-	int sockets[MAX_PEERS][2], ends[MAX_PEERS];
-	pid_t controller, peers[MAX_PEERS];
-	double limit;
-
-	if (life <= NR_ENDINGS)
-		victim = 0;
-
-	for (unsigned int i = 0; i < options.peers; i++) {
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets[i]))
-			fail("socketpair", errno);
-		ends[i] = sockets[i][0];
-	}
-	controller = start();
-	if (!controller) {
-		for (unsigned int i = 0; i < options.peers; i++)
-			close(sockets[i][1]);
-		controller_run(life, ending, milliseconds, ends);
-	}
-	for (unsigned int i = 0; i < options.peers; i++)
-		close(ends[i]);
-	for (unsigned int i = 0; i < options.peers; i++) {
-		peers[i] = start();
-		if (!peers[i]) {
-			/* Peers are to have the memory from a view only. */
-			for (int j = 0; j < FILES; j++)
-				close(files[j]);
-			peer_run(life, i, sockets[i][1]);
-		}
-	}
-	for (unsigned int i = 0; i < options.peers; i++)
-		close(sockets[i][1]);
-
-	limit = elapsed() + milliseconds / 1e3;
-	for (unsigned int ticks = 0; elapsed() < limit; ticks++) {
-		if (atomic_load(&board->stop))
-			break;
-		tick(life);
-		if (ticks == kill_at / TICK && victim < options.peers) {
-			kill(peers[victim], SIGKILL);
-			count_add(N_PEER_KILLED, 1);
-		}
-		if (random_once_in(&main_random, 50))
-			compact();
-	}
-
-	/* The controller ends by itself, but for SIGKILL; then all is gone. */
-	if (ending == END_KILL || atomic_load(&board->stop)) {
-		ending = END_KILL;
-		kill(controller, SIGKILL);
-	}
-	reap(controller, life, "the controller");
-	count_add(how[ending], 1);
-	count_flush();
-	check_dead(life, mem);
-
-	atomic_store(&board->over, life);
-	for (unsigned int i = 0; i < options.peers; i++)
-		reap(peers[i], life, "a peer");
-	reap_orphans(life);
-}
-
-static int new_file(void)
-{
-	int fd;
-
-	if (options.dir)
-		fd = open(options.dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	else
-		fd = memfd_create("stress", MFD_CLOEXEC);
-	if (fd < 0)
-		fail(options.dir ? options.dir : "memfd_create", errno);
-	if (ftruncate(fd, options.pages * PAGE))
-		fail("ftruncate", errno);
-	return fd;
 }
 
 static bool has_swap(void)
@@ -383,14 +191,14 @@ static bool is_complete(void)
 }
 
 /* A slow machine gets more time for it. */
-static bool goes_on(void)
+bool run_goes_on(void)
 {
 	return !atomic_load(&board->stop) &&
 	       (elapsed() < options.seconds ||
 		(elapsed() < SLOWER * options.seconds && !is_complete()));
 }
 
-static enum status report(unsigned long long lives)
+static enum status report(void)
 {
 	unsigned int escapes = atomic_load(&board->nr_escapes);
 
@@ -404,7 +212,7 @@ static enum status report(unsigned long long lives)
 	}
 	print("stress: %.1f s, seed %#llx, %llu lives, %llu operations, "
 	      "%llu revocations, %u escapes\n",
-	      elapsed(), options.seed, lives, sum(N_MAP, N_COMPACT),
+	      elapsed(), options.seed, sum(N_LIFE, N_LIFE), sum(N_MAP, N_COMPACT),
 	      revocations(), escapes);
 	if (escapes)
 		return STATUS_ESCAPE;
@@ -420,21 +228,24 @@ static const char usage[] =
 	"  --seconds N   how long (default 30); up to three times that, until everything\n"
 	"                has happened that can\n"
 	"  --seed N      repeats the decisions of a run (default: random)\n"
-	"  --peers N     processes that map the views (default 3, at most 16)\n"
+	"  --controllers N\n"
+	"                at the same time (default 2, at most 4), with peers of their own\n"
+	"  --peers N     processes that map the views of one (default 2, at most 16)\n"
 	"  --threads N   threads of each (default 2, at most 16)\n"
-	"  --pages N     pages of each view and file (default 64, at most 1024, even)\n"
+	"  --pages N     pages of each part of views and files (default 32, at most 512)\n"
 	"  --operations LIST\n"
 	"                only these, with commas between: unmap, unmap-twice,\n"
-	"                unmap-punch, replace, narrow, noexec, punch, truncate, shrink\n"
-	"                (default: all).\n"
+	"                unmap-punch, replace, narrow, noexec, punch, truncate, lose,\n"
+	"                tamper, shrink (default: all).\n"
 	"                Then it is no failure that some thing never happened.\n"
-	"  --dir DIR     files there instead of memfds\n"
+	"  --dir DIR     files there instead of memfds; the one of huge pages stays\n"
 	"  --quiet       no progress and no counts\n"
 	"  --help\n"
 	"\n"
 	"Exit status: 0 no escape; 1 an escape; 2 usage, or a call failed that must\n"
 	"not; 3 some kind of operation or access never happened; 4 hung.\n"
-	"Needs root, for the page frame numbers that show that freed pages are reused.\n";
+	"Needs root, for huge pages, and for the page frame numbers that show that\n"
+	"freed pages are reused.\n";
 
 static noreturn void bad_usage(void)
 {
@@ -459,6 +270,7 @@ static void parse(int argc, char **argv)
 	static const struct option longs[] = {
 		{ "seconds", required_argument, NULL, 's' },
 		{ "seed", required_argument, NULL, 'S' },
+		{ "controllers", required_argument, NULL, 'c' },
 		{ "peers", required_argument, NULL, 'p' },
 		{ "threads", required_argument, NULL, 't' },
 		{ "pages", required_argument, NULL, 'n' },
@@ -481,6 +293,9 @@ static void parse(int argc, char **argv)
 		case 'S':
 			options.seed = number(-1ULL);
 			break;
+		case 'c':
+			options.controllers = number(MAX_CREWS);
+			break;
 		case 'p':
 			options.peers = number(MAX_PEERS);
 			break;
@@ -488,7 +303,7 @@ static void parse(int argc, char **argv)
 			options.threads = number(MAX_THREADS);
 			break;
 		case 'n':
-			options.pages = number(MAX_PAGES);
+			options.pages = number(MAX_PART);
 			break;
 		case 'o':
 			if (!operations_exist(optarg))
@@ -508,15 +323,67 @@ static void parse(int argc, char **argv)
 			bad_usage();
 		}
 	}
-	if (optind < argc || !options.seconds || !options.peers ||
-	    !options.threads || !options.pages || options.pages % LANES)
+	if (optind < argc || !options.seconds || !options.controllers ||
+	    !options.peers || !options.threads || !options.pages)
 		bad_usage();
+}
+
+static void compact(int fd, uint64_t *random)
+{
+	if (fd < 0 || !random_once_in(random, 50) || write(fd, "1", 1) != 1)
+		return;
+	count_add(N_COMPACT, 1);
+	count_flush();
+}
+
+/* Until all of them have ended by themselves. */
+static enum status wait_for(unsigned int children)
+{
+	int compact_memory = open("/proc/sys/vm/compact_memory",
+				  O_WRONLY | O_CLOEXEC);
+	const struct timespec time = { .tv_nsec = TICK * 1000 * 1000 };
+	uint64_t random = random_seed(0, -2);
+	enum status worst = STATUS_OK;
+
+	while (children) {
+		int status;
+
+		nanosleep(&time, NULL);
+		progress();
+		compact(compact_memory, &random);
+		if (waitpid(-1, &status, WNOHANG) <= 0)
+			continue;
+		children--;
+		status = WIFEXITED(status) ? WEXITSTATUS(status) : STATUS_FAILED;
+		if (status == STATUS_OK)
+			continue;
+		atomic_store(&board->failed, true);
+		atomic_store(&board->stop, true);
+		if (status > (int)worst)
+			worst = status;
+	}
+	return worst;
+}
+
+static enum status run(void)
+{
+	unsigned int children = options.controllers;
+
+	make_files();
+	for (unsigned int i = 0; i < options.controllers; i++)
+		if (!start())
+			crew_run(i);
+	if (is_chosen("lose")) {
+		children++;
+		if (!start())
+			vandal_run();
+	}
+	return wait_for(children);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t *mem[FILES];
-	unsigned long long life = 0;
+	enum status status;
 
 	parse(argc, argv);
 	clock_gettime(CLOCK_MONOTONIC, &started);
@@ -526,25 +393,17 @@ int main(int argc, char **argv)
 		perror("stress: mmap");
 		return STATUS_FAILED;
 	}
-	print("stress: --seed %#llx --seconds %u --peers %u --threads %u --pages %u\n",
-	      options.seed, options.seconds, options.peers, options.threads,
-	      options.pages);
+	print("stress: --seed %#llx --seconds %u --controllers %u --peers %u "
+	      "--threads %u --pages %u\n",
+	      options.seed, options.seconds, options.controllers, options.peers,
+	      options.threads, options.pages);
 
-	/* Should even the watchdogs below be stuck. */
+	/* Should even the watchdogs of the crews be stuck. */
 	alarm(SLOWER * options.seconds + 5 * PATIENCE);
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	signal(SIGPIPE, SIG_IGN);
 	options.swap = has_swap();
-	compact_memory = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
-	main_random = random_seed(0, -1);
-	for (int i = 0; i < FILES; i++) {
-		files[i] = new_file();
-		mem[i] = map_file(files[i]);
-		for (unsigned long j = 0; j < options.pages * PAGE_WORDS; j++)
-			mem[i][j] = word_of(TAG_OPEN, 0);
-	}
-
-	while (goes_on())
-		live(++life, mem);
-	return report(life);
+	status = run();
+	if (status == STATUS_HUNG)
+		return status;
+	return report();
 }

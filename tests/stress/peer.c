@@ -173,7 +173,7 @@ static int call(const void *page, unsigned int times, uint64_t *value)
 
 static bool is_dead(const struct worker *worker)
 {
-	return atomic_load(&board->dead) >= worker->peer->life;
+	return atomic_load(&this_crew()->dead) >= worker->peer->life;
 }
 
 static void found(const struct worker *worker, const struct mapping *mapping,
@@ -234,6 +234,41 @@ static int do_read(struct worker *worker, const struct mapping *mapping,
 		found(worker, mapping, page, "read", value);
 	check_end(worker, mapping, page, PROT_READ, sig, dead);
 	return sig;
+}
+
+/* Where it says what the first word of a page is. */
+static const atomic_uint *known_of(const struct mapping *mapping, unsigned long page)
+{
+	unsigned long i = mapping->first + page;
+
+	if (i < options.pages)
+		return &board->known[this_crew()->common_file[mapping->view]][i];
+	return &this_crew()->known[mapping->view][i];
+}
+
+/* There is something else only if the page is not what is mapped there. */
+static void do_read_known(struct worker *worker, const struct mapping *mapping,
+			  unsigned long page, unsigned int times)
+{
+	const atomic_uint *known = known_of(mapping, page);
+	bool common = mapping->first + page < options.pages;
+
+	while (times--) {
+		unsigned int before = atomic_load(known);
+		uint64_t value = 0;
+
+		if (!before)
+			return;
+		if (load(word_in(mapping, page, 0), 1, &value))
+			continue;
+		/* The word may have become another while it was read. */
+		if (atomic_load(known) != before)
+			continue;
+		count_add(common ? N_READ_COMMON : N_READ_KNOWN, 1);
+		if (value != word_of(TAG_OPEN, before))
+			found(worker, mapping, page,
+			      "read from a page that the file has lost", value);
+	}
 }
 
 static void do_write(struct worker *worker, const struct mapping *mapping,
@@ -360,7 +395,7 @@ static void do_gup(struct worker *worker, const struct mapping *mapping,
 static bool goes_on(const struct worker *worker)
 {
 	return !atomic_load(&board->stop) &&
-	       atomic_load(&board->over) < worker->peer->life;
+	       atomic_load(&this_crew()->over) < worker->peer->life;
 }
 
 /*
@@ -430,10 +465,14 @@ static bool map_view(struct peer *peer, struct mapping *mapping)
 	return false;
 }
 
-/* Where some lane is at work. */
+/* Where some lane is at work, or the vandal. */
 static unsigned int random_hot(struct worker *worker)
 {
-	return atomic_load(&board->hot[random_below(&worker->random, LANES)]);
+	unsigned int who = random_below(&worker->random, LANES + 1);
+
+	if (who < LANES)
+		return atomic_load(&this_crew()->hot[who]);
+	return HOT(random_below(&worker->random, VIEWS), atomic_load(&board->hot));
 }
 
 /* The page that a lane is at, as far as @mapping has it. */
@@ -459,8 +498,8 @@ static void change_map(struct worker *worker)
 	own->view = random_once_in(&worker->random, 2) ?
 			HOT_VIEW(random_hot(worker)) :
 			random_below(&worker->random, VIEWS);
-	own->nr = 1 + random_below(&worker->random, options.pages);
-	own->first = random_below(&worker->random, options.pages - own->nr + 1);
+	own->nr = 1 + random_below(&worker->random, view_pages());
+	own->first = random_below(&worker->random, view_pages() - own->nr + 1);
 	own->most = prots[random_below(&worker->random,
 				       sizeof(prots) / sizeof(prots[0]))];
 	if (own->view == VIEW_NO_WRITE)
@@ -575,6 +614,11 @@ static void use(struct worker *worker, const struct mapping *mapping,
 {
 	unsigned int times = random_once_in(&worker->random, 2) ? 1 : 100;
 
+	/* Such a page is about to change. */
+	if (atomic_load(known_of(mapping, page)) &&
+	    random_once_in(&worker->random, 2))
+		return do_read_known(worker, mapping, page, times);
+
 	switch (random_below(&worker->random, 16)) {
 	case 0 ... 6:
 		do_read(worker, mapping, page, times);
@@ -665,7 +709,7 @@ noreturn void peer_run(unsigned long long life, unsigned int index, int socket)
 			fail("receiving a view fd", -fd);
 		peer.viewfds[i] = fd;
 		*mapping = (struct mapping){
-			.view = i, .nr = options.pages, .constant = true,
+			.view = i, .nr = view_pages(), .constant = true,
 			.most = i == VIEW_NO_WRITE ? RWX & ~PROT_WRITE : RWX,
 		};
 		mapped &= map_view(&peer, mapping);

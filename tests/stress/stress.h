@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Revocation under stress: a controller lends pages, takes them back and only
- * then puts something into them that no peer may ever see.
+ * Revocation under stress: controllers lend pages, take them back and only then
+ * put something into them that no peer may ever see.
  *
  * How an escape is recognised. There are no clocks and no epochs in it: what
  * is in a page says by itself who may have it. The controller fills a page with
@@ -12,6 +12,13 @@
  * to by somebody who had no right to. There is no other way to see either, so
  * there are no false alarms.
  *
+ * Pages that a file loses (a hole is punched, it is truncated) are replaced by
+ * new ones, to which peers keep their right. When the new page has its first
+ * word, which only the controller writes, it says so on the board: this word is
+ * at that place of the view now. A peer that has found the promise there before
+ * its access and after it has found the word in between, or has a page that the
+ * file does not have any more.
+ *
  * Every 8-byte word of every page is also a function of its own,
  *
  *	b8 imm32	mov $imm32, %eax
@@ -20,17 +27,27 @@
  *
  * so a call into a page returns what the page was filled with when it ran.
  *
- *	main.c		options, lives of controllers, watchdog, report
- *	controller.c	changes tables and files, and looks for changed pages
+ *	main.c		options, report
+ *	crew.c		lives of a controller and its peers, watchdog
+ *	files.c		what is lent
+ *	controller.c	and lane.h: changes tables and files, and looks for
+ *			changed pages
  *	peer.c		reads, writes and calls, and looks for forbidden words
  *
- * One run is a sequence of *lives*: a controller with its views, and peers that
- * map them. Each life ends in another way (SIGKILL, exit, execve, revoke, close),
- * and then nothing may work any more.
+ * A run has some *crews* at a time, each a sequence of *lives*: a controller
+ * with its views, and peers that map them. Each life ends in another way
+ * (SIGKILL, exit, execve, revoke, close), and then nothing may work any more.
+ * And it has a *vandal*, who lends nothing, and takes pages from files that all
+ * controllers have lent.
  *
- * Decisions are taken by generators that are seeded by --seed, the life, and
- * the number of the thread: a seed gives each thread the same decisions again,
- * if not the same races.
+ * Files and views are made of *parts* of the same size. The first is lent by all
+ * controllers, never taken back, and the vandal's. Each of the others belongs
+ * to one thread of one controller, a *lane*; views have those of their
+ * controller.
+ *
+ * Decisions are taken by generators that are seeded by --seed, the crew, the
+ * life, and the number of the thread: a seed gives each thread the same
+ * decisions again, if not the same races.
  */
 #ifndef STRESS_H
 #define STRESS_H
@@ -46,14 +63,19 @@
 
 #define PAGE		4096UL
 #define PAGE_WORDS	(PAGE / sizeof(uint64_t))
+#define HUGE_PAGE	(2UL << 20)
 
 /* All views of a controller. The last is handed out without WRITE. */
 #define VIEWS		3
 #define VIEW_NO_WRITE	(VIEWS - 1)
-#define FILES		2
+#define FILES		3
+#define FILE_HUGE	(FILES - 1)	/* of huge pages */
 /* Threads of a controller, each with its own part of views and files. */
 #define LANES		2
-#define MAX_PAGES	1024	/* of a view, and of a file */
+#define PARTS		(1 + LANES)	/* of a view */
+#define MAX_PART	512	/* pages: a huge one */
+#define MAX_PAGES	(PARTS * MAX_PART)
+#define MAX_CREWS	4
 #define MAX_PEERS	16
 #define MAX_THREADS	16
 
@@ -91,11 +113,15 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(SHRINK, 1, "shrink") \
 	X(PUNCH, 1, "punch") \
 	X(TRUNCATE, 1, "truncate") \
+	X(TAMPER, 1, "source replaced") \
+	X(LOSE, 1, "pages of a file replaced") \
 	X(UNMAP_TWICE, 1, "unmap by two threads") \
 	X(UNMAP_PUNCH, 1, "unmap during a punch") \
 	X(REUSED, 1, "freed page reused") \
+	X(REUSED_HUGE, 1, "freed page of a huge page reused") \
 	X(PAGED_OUT, 0, "page swapped out") \
 	X(COMPACT, 0, "compaction") \
+	X(LIFE, 1, "life of a controller") \
 	X(KILLED, 1, "controller killed") \
 	X(EXITED, 1, "controller exited") \
 	X(EXECED, 1, "controller execed") \
@@ -104,6 +130,8 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(PEER_KILLED, 1, "peer killed") \
 	X(READ, 1, "read") \
 	X(READ_BUS, 1, "read, SIGBUS") \
+	X(READ_KNOWN, 1, "read of a page replaced") \
+	X(READ_COMMON, 1, "read of one replaced by the vandal") \
 	X(WRITE, 1, "write") \
 	X(WRITE_BUS, 1, "write, SIGBUS") \
 	X(WRITE_SEGV, 1, "write, SIGSEGV") \
@@ -146,15 +174,34 @@ struct escape {
 
 #define MAX_ESCAPES 16
 
-/* Shared by all processes. */
-struct board {
-	atomic_bool stop;
+/* What the first word of a page is: 0, or a number with this. */
+#define KNOWN			(1U << 16)
+
+/* What a crew's processes have in common. */
+struct crew {
 	/* Lives up to this one have no right left: raised after the call. */
 	atomic_ullong dead;
 	/* Lives up to this one are over: their peers go home. */
 	atomic_ullong over;
 	/* Where each lane is at work, so that peers can be there too. */
 	atomic_uint hot[LANES];
+	/*
+	 * KNOWN, while the first word of that page of the view is
+	 * word_of(TAG_OPEN, number) and nothing else. No two in a row are the
+	 * same.
+	 */
+	atomic_uint known[VIEWS][MAX_PAGES];
+	/* What the first part of a view maps, throughout a life. */
+	int common_file[VIEWS];
+};
+
+/* Shared by all processes. */
+struct board {
+	atomic_bool stop;
+	struct crew crews[MAX_CREWS];
+	/* Like those of a crew, of the first part of the files. */
+	atomic_uint hot;
+	atomic_uint known[FILES][MAX_PART];
 	atomic_ullong counts[NR_COUNTS];
 	atomic_uint nr_escapes;
 	struct escape escapes[MAX_ESCAPES];
@@ -168,9 +215,10 @@ struct board {
 struct options {
 	unsigned long long seed;
 	unsigned int seconds;
+	unsigned int controllers;
 	unsigned int peers;
 	unsigned int threads;
-	unsigned int pages;
+	unsigned int pages;	/* of a part */
 	const char *operations;	/* names with commas between; NULL: all */
 	const char *dir;
 	bool quiet;
@@ -182,8 +230,9 @@ enum ending { END_KILL, END_EXIT, END_EXEC, END_REVOKE, END_CLOSE, NR_ENDINGS };
 /* main.c */
 extern struct options options;
 extern struct board *board;
-extern int files[FILES];
+extern unsigned int crew_number;	/* of this process, if it is in one */
 
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void count_add(enum count count, unsigned long n);
 /* Counts go to the board now and then; at the latest before a thread ends. */
 void count_flush(void);
@@ -194,6 +243,19 @@ void escaped(const struct escape *escape);
 noreturn void fail(const char *what, int err);
 uint64_t random_next(uint64_t *state);
 uint64_t random_seed(unsigned long long life, unsigned int who);
+double elapsed(void);
+/* Is there time left, or something that has to happen yet? */
+bool run_goes_on(void);
+
+static inline unsigned long view_pages(void)
+{
+	return PARTS * options.pages;
+}
+
+static inline struct crew *this_crew(void)
+{
+	return &board->crews[crew_number];
+}
 
 /* 0 to @n - 1 */
 static inline unsigned long random_below(uint64_t *state, unsigned long n)
@@ -207,6 +269,40 @@ static inline bool random_once_in(uint64_t *state, unsigned long n)
 	return !random_below(state, n);
 }
 
+/* crew.c */
+enum status {
+	STATUS_OK,
+	STATUS_ESCAPE,
+	STATUS_FAILED,		/* usage, or a call that must not fail has */
+	STATUS_INCOMPLETE,	/* something never happened: shows nothing */
+	STATUS_HUNG,
+};
+
+/* Longest that anything may take, on a slow emulated machine under load. */
+#define PATIENCE	60	/* seconds */
+#define TICK		10	/* milliseconds */
+
+/* A child that does not outlive its parent. Like fork(2). */
+pid_t start(void);
+/* One life after the other, as long as the run goes on. */
+noreturn void crew_run(unsigned int number);
+
+/* files.c */
+extern int files[FILES];
+
+/* Reserves the huge pages and makes the files. */
+void make_files(void);
+/* From page to page in pieces as small as the file has them. */
+unsigned long file_unit(int file);
+unsigned long file_size(int file);
+/*
+ * Where the file has a page of a view, or of this crew's parts. Within a part
+ * they are in a row, and parts of a huge file have huge pages of their own.
+ */
+unsigned long file_offset(int file, unsigned long page);
+uint64_t *map_file(int file);
+void unmap_file(int file, uint64_t *mem);
+
 /* controller.c */
 noreturn void controller_run(unsigned long long life, enum ending ending,
 			     unsigned int milliseconds, const int *sockets);
@@ -215,8 +311,11 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
  * process that has @mem, where the files are mapped.
  */
 void check_dead(unsigned long long life, uint64_t *const mem[FILES]);
-uint64_t *map_file(int file);
+/* Takes pages out of the files' first part. */
+noreturn void vandal_run(void);
 bool operations_exist(const char *list);
+/* Among those of --operations? */
+bool is_chosen(const char *name);
 
 /* peer.c */
 noreturn void peer_run(unsigned long long life, unsigned int index, int socket);

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What lanes do to what is mapped: see controller.c. */
+
+#include <stddef.h>
+#include <string.h>
+
+#include "lane.h"
+
+uint64_t *page_of(uint64_t *mem, unsigned long page)
+{
+	return mem + page * PAGE_WORDS;
+}
+
+uint64_t *victim_mem(struct lane *lane, const struct victim *victim)
+{
+	return lane->controller->mem[victim->file] +
+	       file_offset(victim->file, victim->page) / sizeof(uint64_t);
+}
+
+/* Peers are to write, read and call: with plain stores no word is ever torn. */
+void fill(uint64_t *mem, unsigned long words, uint64_t word)
+{
+	for (unsigned long i = 0; i < words; i++)
+		__atomic_store_n(&mem[i], word, __ATOMIC_RELAXED);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+uint64_t word_at(const uint64_t *mem, unsigned long word)
+{
+	return __atomic_load_n(&mem[word], __ATOMIC_RELAXED);
+}
+
+void compare(const char *what, int file, unsigned long page,
+	     const uint64_t *mem, const uint64_t *wanted)
+{
+	for (unsigned long i = 0; i < PAGE_WORDS; i++) {
+		if (word_at(mem, i) != wanted[i]) {
+			escaped(&(struct escape){
+				.what = what, .view = -1, .file = file,
+				.page = page, .value = word_at(mem, i),
+				.wanted = wanted[i],
+			});
+			return;
+		}
+	}
+}
+
+/* What is in the span becomes the victims. */
+void choose_victims(struct lane *lane, const struct span *span)
+{
+	memset(lane->is_victim, 0, sizeof(lane->is_victim));
+	lane->nr_victims = 0;
+	lane->number++;
+	for (unsigned long i = span->first; i < span->first + span->nr; i++) {
+		const struct slot *slot = &lane->slots[span->view][i];
+
+		if (slot->file < 0 || lane->is_victim[slot->file][slot->page])
+			continue;
+		lane->is_victim[slot->file][slot->page] = true;
+		lane->victims[lane->nr_victims++] = (struct victim){
+			.file = slot->file, .page = slot->page,
+		};
+	}
+}
+
+bool maps_victim(const struct lane *lane, const struct slot *slot)
+{
+	return slot->file >= 0 && lane->is_victim[slot->file][slot->page];
+}
+
+void fill_victims(struct lane *lane, enum tag tag)
+{
+	for (unsigned int i = 0; i < lane->nr_victims; i++)
+		fill(victim_mem(lane, &lane->victims[i]), PAGE_WORDS,
+		     word_of(tag, lane->number));
+}
+
+/* Only the word that is the controller's, where peers write the others. */
+void mark_victims(struct lane *lane, enum tag tag)
+{
+	for (unsigned int i = 0; i < lane->nr_victims; i++)
+		fill(victim_mem(lane, &lane->victims[i]), 1,
+		     word_of(tag, lane->number));
+}
+
+void copy_victims(struct lane *lane)
+{
+	for (unsigned int i = 0; i < lane->nr_victims; i++)
+		memcpy(lane->copy[i], victim_mem(lane, &lane->victims[i]), PAGE);
+}
+
+void compare_victims(struct lane *lane, const char *what)
+{
+	for (unsigned int i = 0; i < lane->nr_victims; i++)
+		compare(what, lane->victims[i].file, lane->victims[i].page,
+			victim_mem(lane, &lane->victims[i]), lane->copy[i]);
+}
+
+/* The victims are lent to nobody: does anybody have them? */
+void secrets(struct lane *lane)
+{
+	fill_victims(lane, TAG_SECRET);
+	copy_victims(lane);
+	dwell(lane);
+	compare_victims(lane, "written after it was taken away");
+	fill_victims(lane, TAG_OPEN);
+}
+
+void forget(struct lane *lane, const struct span *span)
+{
+	for (unsigned long i = 0; i < span->nr; i++)
+		lane->slots[span->view][span->first + i].file = -1;
+}
+
+uint64_t mapped_bytes(const struct lane *lane, const struct span *span)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned long i = 0; i < span->nr; i++)
+		bytes += PAGE * (lane->slots[span->view][span->first + i].file >= 0);
+	return bytes;
+}
+
+/* Returns the bytes that this call has removed. */
+uint64_t do_unmap(struct lane *lane, const struct span *span)
+{
+	uint64_t bytes;
+
+	check(lane, memview_unmap(lane->controller->views[span->view],
+				  span->first * PAGE, span->nr * PAGE, &bytes),
+	      "unmap");
+	count_add(N_UNMAP, 1);
+	return bytes;
+}
+
+void unmap_span(struct lane *lane, const struct span *span)
+{
+	if (do_unmap(lane, span) != mapped_bytes(lane, span))
+		fail("unmap: not the bytes that were mapped", 0);
+	forget(lane, span);
+}
+
+/*
+ * The next run of pages, from @span->first on, that map a victim and may do the
+ * same there.
+ */
+static bool next_run(struct lane *lane, struct span *span)
+{
+	const struct slot *slots = lane->slots[span->view];
+	unsigned long end = lane->first + lane->nr;
+	unsigned long i = span->first;
+
+	while (i < end && !maps_victim(lane, &slots[i]))
+		i++;
+	span->first = i;
+	span->nr = 0;
+	while (i < end && maps_victim(lane, &slots[i]) &&
+	       slots[i].now == slots[span->first].now &&
+	       slots[i].most == slots[span->first].most) {
+		i++;
+		span->nr++;
+	}
+	return span->nr;
+}
+
+void unmap_victims(struct lane *lane)
+{
+	for (int view = 0; view < VIEWS; view++) {
+		struct span run = { .view = view, .first = lane->first };
+
+		while (next_run(lane, &run)) {
+			unmap_span(lane, &run);
+			run.first += run.nr;
+		}
+	}
+}
+
+static void protect_run(struct lane *lane, const struct span *run,
+			unsigned int rights)
+{
+	check(lane, memview_protect(lane->controller->views[run->view],
+				    run->first * PAGE, run->nr * PAGE, rights),
+	      "protect");
+	for (unsigned long i = 0; i < run->nr; i++)
+		lane->slots[run->view][run->first + i].now = rights;
+}
+
+/* Takes @right from the victims, wherever they are mapped. */
+void narrow_victims(struct lane *lane, unsigned int right, enum count count)
+{
+	for (int view = 0; view < VIEWS; view++) {
+		struct span run = { .view = view, .first = lane->first };
+
+		while (next_run(lane, &run)) {
+			unsigned int now = lane->slots[view][run.first].now;
+
+			if (now & right) {
+				protect_run(lane, &run, now & ~right);
+				count_add(count, 1);
+			}
+			run.first += run.nr;
+		}
+	}
+}
+
+/* Gives back all that they were mapped with, here and there. */
+void widen_victims(struct lane *lane)
+{
+	for (int view = 0; view < VIEWS; view++) {
+		struct span run = { .view = view, .first = lane->first };
+
+		while (next_run(lane, &run)) {
+			if (!random_once_in(&lane->random, 8))
+				protect_run(lane, &run,
+					    lane->slots[view][run.first].most);
+			run.first += run.nr;
+		}
+	}
+}
+
+static unsigned int random_rights(struct lane *lane)
+{
+	unsigned int rights = MEMVIEW_READ;
+
+	if (!random_once_in(&lane->random, 4))
+		rights |= MEMVIEW_WRITE;
+	if (!random_once_in(&lane->random, 3))
+		rights |= MEMVIEW_EXEC;
+	if (random_once_in(&lane->random, 4))
+		rights |= MEMVIEW_LAZY_WRITE;
+	return rights;
+}
+
+/* Maps @span as one range. */
+void map_range(struct lane *lane, const struct span *span, bool replace)
+{
+	struct memview *view = lane->controller->views[span->view];
+	int file = random_below(&lane->random, FILES);
+	unsigned int rights = random_rights(lane);
+	unsigned long page = span->first;
+	int err;
+
+	/* Some place in the file, or the same as in the other views. */
+	if (random_once_in(&lane->random, 2))
+		page = lane->first +
+		       random_below(&lane->random, lane->nr - span->nr + 1);
+	if (replace)
+		err = memview_replace(view, span->first * PAGE, files[file],
+				      file_offset(file, page), span->nr * PAGE, rights);
+	else
+		err = memview_map(view, span->first * PAGE, files[file],
+				  file_offset(file, page), span->nr * PAGE, rights);
+	check(lane, err, replace ? "replace" : "map");
+	count_add(replace ? N_REPLACE : N_MAP, 1);
+	for (unsigned long i = 0; i < span->nr; i++)
+		lane->slots[span->view][span->first + i] = (struct slot){
+			.file = file, .page = page + i,
+			.most = rights, .now = rights,
+		};
+}
+
+/* Maps @span, which is free, in random pieces with a hole now and then. */
+void map_pieces(struct lane *lane, const struct span *span)
+{
+	struct span piece = { .view = span->view, .first = span->first };
+	unsigned long end = span->first + span->nr;
+
+	for (; piece.first < end; piece.first += piece.nr) {
+		piece.nr = 1 + random_below(&lane->random, end - piece.first);
+		if (!random_once_in(&lane->random, 8))
+			map_range(lane, &piece, false);
+	}
+}
+
+/* Maps the holes of a span. */
+void map_holes(struct lane *lane, const struct span *span)
+{
+	const struct slot *slots = lane->slots[span->view];
+	unsigned long end = span->first + span->nr;
+	struct span hole = { .view = span->view, .first = span->first };
+
+	while (hole.first < end) {
+		hole.nr = 0;
+		while (hole.first + hole.nr < end &&
+		       slots[hole.first + hole.nr].file < 0)
+			hole.nr++;
+		if (hole.nr)
+			map_pieces(lane, &hole);
+		hole.first += hole.nr + 1;
+	}
+}
+
+/* Where the driver's own mappings have a victim, in this process. */
+unsigned int victim_sources(struct lane *lane, const struct victim *victim,
+			    char **sources, unsigned int max)
+{
+	unsigned int nr = 0;
+
+	for (int view = 0; view < VIEWS; view++) {
+		for (unsigned long i = lane->first; i < lane->first + lane->nr; i++) {
+			const struct slot *slot = &lane->slots[view][i];
+			struct memview_range range;
+			uint64_t offset = i * PAGE;
+			unsigned int j = 0;
+			char *source;
+			int got;
+
+			if (slot->file != victim->file || slot->page != victim->page)
+				continue;
+			got = memview_query(lane->controller->views[view], &offset,
+					    &range, 1, NULL);
+			if (got < 0)
+				fail("query", -got);
+			/* Empty, if the view has just been revoked; 0, if dead. */
+			if (!got || !range.source_addr || range.mem_offset > i * PAGE)
+				continue;
+			source = (char *)range.source_addr +
+				 (i * PAGE - range.mem_offset);
+			while (j < nr && sources[j] != source)
+				j++;
+			if (j == nr && nr < max)
+				sources[nr++] = source;
+		}
+	}
+	return nr;
+}
