@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The table of benchmarks: names, units, rivals, functions. */
+#include "bench.h"
+
+#define BOTH	(BY_TIME | BY_ICOUNT)
+#define FIGURE(variant, per)	.figures = { { variant, per } }
+#define PARAM(type, ...)	.param = &(const struct type){ __VA_ARGS__ }
+
+#define FAULT(what, variant, ...) {					\
+	.name = what, FIGURE(variant, "/page"), .modes = BOTH,		\
+	.view = fault_view, .rivals = { { "plain mmap", fault_plain } },	\
+	PARAM(fault_param, __VA_ARGS__),				\
+}
+#define SMALL	.size = 8 * MIB, .touches = 2048
+
+#define STEADY(what, variant, why_not, ...) {				\
+	.name = what, FIGURE(variant, "/access"), .modes = BOTH,	\
+	.keep = true, .missing = why_not,				\
+	.setup = steady_setup, .cleanup = steady_cleanup,		\
+	.view = steady_view, .rivals = { { "plain mmap", steady_plain } },	\
+	PARAM(steady_param, __VA_ARGS__),				\
+}
+
+#define UNMAP(what, variant, where, way, ...) {				\
+	.name = what, FIGURE(variant, "/op"), .modes = where,		\
+	.view = unmap_view, .rivals = { way },				\
+	PARAM(unmap_param, __VA_ARGS__),				\
+}
+#define PUNCH		{ "fallocate(PUNCH_HOLE)", unmap_punch }
+#define OWN		{ "munmap+mmap", unmap_own }
+#define ONE_PAGE	.size = 4 * MIB, .step = PAGE, .stride = 2 * PAGE
+/* Fewer: an interrupt to another virtual CPU takes what the host makes of it. */
+#define FEW_PAGES	.size = MIB / 2, .step = PAGE, .stride = 2 * PAGE
+#define ALL_64M		.size = 64 * MIB, .step = 64 * MIB, .stride = 64 * MIB
+
+#define MAP_BATCH(way, why_not, fn) {					\
+	.name = "map-batch", FIGURE(way, "/page"), .modes = BOTH,	\
+	.missing = why_not,						\
+	.view = fn, .rivals = { { "mmap", map_batch_mmap } },		\
+}
+#define UNMAP_BATCH(way, why_not, fn) {					\
+	.name = "unmap-batch", FIGURE(way, "/page"), .modes = BOTH,	\
+	.missing = why_not,						\
+	.view = fn, .rivals = { { "munmap", unmap_batch_munmap } },	\
+}
+
+#define REMOTE(variant, n) {						\
+	.name = "remote-map", FIGURE(variant, "/map and unmap"),		\
+	.modes = BY_TIME,						\
+	.view = remote_view,						\
+	.rivals = { { "ptrace", remote_ptrace }, { "stub", remote_stub } },	\
+	PARAM(remote_param, .batch = n),				\
+}
+
+#define RANGES(n, nr) {							\
+	.name = "ranges-scaling",					\
+	.figures = { { "map, " n, "/op" }, { "fault, " n, "/op" },	\
+		     { "unmap, " n, "/op" } },				\
+	.modes = BOTH, .keep = true, .setup = ranges_setup,		\
+	.view = ranges_view, .rivals = { { "plain mmap", ranges_plain } },	\
+	PARAM(ranges_param, .ranges = nr),				\
+}
+/* With so many that the pages of the slabs can be told from noise. */
+#define MANY_RANGES(n, nr) {						\
+	.name = "ranges-scaling",					\
+	.figures = { { "map, " n, "/op" }, { "fault, " n, "/op" },	\
+		     { "unmap, " n, "/op" }, { "memory, " n, "bytes/range" } }, \
+	.modes = BOTH, .keep = true, .setup = ranges_setup,		\
+	.view = ranges_view, .rivals = { { "plain mmap", ranges_plain } },	\
+	PARAM(ranges_param, .ranges = nr),				\
+}
+
+#define THREADS(variant, t, p) {					\
+	.name = "threads-scaling", FIGURE(variant, "/page"),		\
+	.modes = BY_TIME,						\
+	.view = threads_view, .rivals = { { "plain mmap", threads_plain } },	\
+	PARAM(threads_param, .threads = t, .peers = p),			\
+}
+
+#define NO_VIEW		{ "no view", invalidate_none }
+#define NO_VIEW_BUT(n)	NO_VIEW, { "no view, " n, invalidate_plain }
+#define INVALIDATE(variant, nr, all, ...) {				\
+	.name = "invalidate", FIGURE(variant, "/page"), .modes = BOTH,	\
+	.view = invalidate_view, .rivals = { __VA_ARGS__ },		\
+	PARAM(invalidate_param, .views = nr, .truncate = all),		\
+}
+
+const struct bench bench_table[] = {
+	FAULT("fault-first-write", "", SMALL, .state = HOLES, .write = true),
+	FAULT("fault-cold-write", "", SMALL, .state = COLD, .write = true),
+	FAULT("fault-cold-read", "", SMALL, .state = COLD),
+	FAULT("fault-warm-write", "", SMALL, .state = WARM, .write = true),
+	FAULT("fault-warm-read", "", SMALL, .state = WARM),
+	FAULT("fault-random-read", "all pages", SMALL, .state = WARM,
+	      .random = true),
+	FAULT("fault-random-read", "one page in 32", .state = WARM,
+	      .random = true, .size = 32 * MIB, .touches = 256),
+	{
+		.name = "fault-huge", FIGURE("", "/2 MiB"), .modes = BOTH,
+		.missing = no_huge_views, .setup = fault_huge_setup,
+		.cleanup = release_huge_pages,
+		.view = fault_view, .rivals = { { "plain mmap", fault_plain } },
+		PARAM(fault_param, .state = WARM, .write = true, .huge = true,
+		      .size = 128 * MIB, .touches = 64),
+	},
+
+	STEADY("steady-read", "4K", NULL, .write = false),
+	STEADY("steady-read", "huge", no_huge_views, .huge = true),
+	STEADY("steady-write", "4K", NULL, .write = true),
+	STEADY("steady-write", "huge", no_huge_views, .write = true, .huge = true),
+
+	{
+		.name = "teardown", FIGURE("", "/page"), .modes = BOTH,
+		.view = teardown_view,
+		.rivals = { { "plain mmap", teardown_plain } },
+		PARAM(fault_param, .state = WARM, .write = true, SMALL),
+	},
+
+	UNMAP("unmap-page", "0 busy", BOTH, PUNCH, ONE_PAGE),
+	UNMAP("unmap-page", "1 busy", BY_TIME, PUNCH, FEW_PAGES, .busy = true),
+	UNMAP("unmap-page", "0 busy, and map again", BOTH, OWN, ONE_PAGE,
+	      .again = true),
+	UNMAP("unmap-page", "1 busy, and map again", BY_TIME, OWN, FEW_PAGES,
+	      .again = true, .busy = true),
+	UNMAP("unmap-64M", "0 busy", BOTH, PUNCH, ALL_64M),
+	UNMAP("unmap-64M", "1 busy", BY_TIME, PUNCH, ALL_64M, .busy = true),
+	UNMAP("unmap-64M", "0 busy, and map again", BOTH, OWN, ALL_64M,
+	      .again = true),
+	UNMAP("unmap-64M", "1 busy, and map again", BY_TIME, OWN, ALL_64M,
+	      .again = true, .busy = true),
+
+	MAP_BATCH("ioctl", NULL, map_batch_ioctl),
+	MAP_BATCH("UPDATE", no_update, NULL),
+	MAP_BATCH("io_uring", no_io_uring, NULL),
+	UNMAP_BATCH("ioctl", NULL, unmap_batch_ioctl),
+	UNMAP_BATCH("UPDATE", no_update, NULL),
+	UNMAP_BATCH("io_uring", no_io_uring, NULL),
+
+	REMOTE("1 at a time", 1),
+	REMOTE("64 at a time", 64),
+	{
+		.name = "revoke-cooperative", FIGURE("2 MiB", "/region"),
+		.modes = BY_TIME,
+		.view = revoke_view, .rivals = { { "message", revoke_message } },
+	},
+	{
+		.name = "fault-userfaultfd", FIGURE("", "/page"),
+		.modes = BY_TIME,
+		.view = userfault_view,
+		.rivals = { { "UFFDIO_CONTINUE, 1 page", userfault_page },
+			    { "UFFDIO_CONTINUE, 16 pages", userfault_window } },
+	},
+
+	RANGES("1 range", 1),
+	RANGES("10^2 ranges", 100),
+	MANY_RANGES("10^4 ranges", 10000),
+	MANY_RANGES("10^6 ranges", 1000000),
+
+	THREADS("1 thread", 1, 1),
+	THREADS("2 threads", 2, 1),
+	THREADS("4 threads", 4, 1),
+	THREADS("2 peers", 1, 2),
+	THREADS("4 peers", 1, 4),
+
+	INVALIDATE("punch, 0 views", 0, false, NO_VIEW),
+	INVALIDATE("punch, 1 view", 1, false, NO_VIEW_BUT("1 plain peer")),
+	INVALIDATE("punch, 8 views", 8, false, NO_VIEW_BUT("8 plain peers")),
+	INVALIDATE("truncate, 0 views", 0, true, NO_VIEW),
+	INVALIDATE("truncate, 1 view", 1, true, NO_VIEW_BUT("1 plain peer")),
+	INVALIDATE("truncate, 8 views", 8, true, NO_VIEW_BUT("8 plain peers")),
+};
+
+const size_t bench_count = sizeof(bench_table) / sizeof(bench_table[0]);
