@@ -17,6 +17,14 @@ static bool is_huge(const struct victim *victim)
 	return victim->file == FILE_HUGE;
 }
 
+static bool has_huge(const struct lane *lane)
+{
+	for (unsigned int i = 0; i < lane->nr_victims; i++)
+		if (is_huge(&lane->victims[i]))
+			return true;
+	return false;
+}
+
 /* Where the smallest piece of its file is that a victim can be lost with. */
 static unsigned long piece_of(const struct victim *victim)
 {
@@ -85,15 +93,11 @@ static void map_foreign(struct foreign *foreign, enum count reused,
 static unsigned int map_foreigns(struct lane *lane, struct foreign foreigns[2])
 {
 	map_foreign(&foreigns[0], N_REUSED, FOREIGN_PAGES, FOREIGN_PAGES * PAGE, 0);
-	for (unsigned int i = 0; i < lane->nr_victims; i++) {
-		if (!is_huge(&lane->victims[i]))
-			continue;
-		/* All of a lane's are in one page. */
-		map_foreign(&foreigns[1], N_REUSED_HUGE, lane->nr, HUGE_PAGE,
-			    MAP_HUGETLB);
-		return 2;
-	}
-	return 1;
+	if (!has_huge(lane))
+		return 1;
+	/* All of a lane's are in one page. */
+	map_foreign(&foreigns[1], N_REUSED_HUGE, lane->nr, HUGE_PAGE, MAP_HUGETLB);
+	return 2;
 }
 
 static void unmap_foreigns(struct foreign *foreigns, unsigned int nr)
@@ -318,7 +322,7 @@ static void lose_once(struct lane *lane, bool truncates)
  */
 void op_lose(struct lane *lane)
 {
-	unsigned long times = 1 + random_below(&lane->random, 16);
+	unsigned long times = 1 + random_below(&lane->random, 8);
 	bool truncates = is_last(lane) && random_once_in(&lane->random, 2);
 	struct foreign foreigns[2][2];
 	uint64_t words[2] = { 0, 0 };
@@ -328,6 +332,9 @@ void op_lose(struct lane *lane)
 		choose_tail(lane, lane->victims[0]);
 	nr = map_foreigns(lane, foreigns[0]);
 	map_foreigns(lane, foreigns[1]);
+	/* Each of them is like an munmap(2) to some kernels' notifiers. */
+	if (has_huge(lane))
+		times *= 4;
 	while (times-- && !atomic_load(&lane->controller->ending)) {
 		lane->number++;
 		/* Then it is peers who need and make new pages. */
