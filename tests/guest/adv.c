@@ -3,6 +3,7 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -119,23 +120,24 @@ struct outcome wait_within(struct peer *p, const char *what, const char *file, i
 	return peer_wait(p);
 }
 
-bool asleep(struct peer *p)
+char state_of(pid_t tid)
 {
-	char path[64], line[256];
-	char state = 0;
+	char path[64], line[256], *end;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", p->pid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
 	file = fopen(path, "re");
 	if (!file)
-		return false;
-	if (fgets(line, sizeof(line), file)) {
-		char *end = strrchr(line, ')');
-
-		if (end)
-			state = end[2];
-	}
+		return 0;
+	end = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
 	fclose(file);
+	return end ? end[2] : 0;
+}
+
+bool asleep(struct peer *p)
+{
+	char state = state_of(p->pid);
+
 	return state == 'S' || state == 'D';
 }
 
@@ -529,4 +531,48 @@ bool is_tail_page(void *at)
 	close(pagemap);
 	close(kpageflags);
 	return flags & (1 << 16);	/* KPF_COMPOUND_TAIL */
+}
+
+int uffd_open(int flags, uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
+
+	if (fd < 0)
+		SKIP("no userfaultfd: %s", strerror(errno));
+	if (ioctl(fd, UFFDIO_API, &api))
+		SKIP("userfaultfd lacks features %#llx", (unsigned long long)features);
+	return fd;
+}
+
+void uffd_register(int uffd, char *at, size_t len, uint64_t mode)
+{
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)at, .len = len }, .mode = mode,
+	};
+
+	EXPECT_OK(ioctl(uffd, UFFDIO_REGISTER, &reg));
+}
+
+char *uffd_event(int uffd, uint64_t *flags)
+{
+	struct pollfd pfd = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
+		fail_msg("no fault reached the userfaultfd");
+	assert_int_equal(read(uffd, &msg, sizeof(msg)), sizeof(msg));
+	assert_int_equal(msg.event, UFFD_EVENT_PAGEFAULT);
+	if (flags)
+		*flags = msg.arg.pagefault.flags;
+	return (char *)(uintptr_t)(msg.arg.pagefault.address & -PAGE);
+}
+
+long op_thaw(const long *a)
+{
+	for (int i = 0; i < 1500 && !atomic_load(&shared->ready); i++)
+		nap();
+	if (ioctl((int)a[0], FITHAW, 0))
+		return -1;
+	return atomic_load(&shared->ready);
 }

@@ -42,6 +42,8 @@ struct outcome wait_within(struct peer *p, const char *what, const char *file, i
 #define FINISH(p, what)	wait_within(p, what, __FILE__, __LINE__)
 /* Nothing has come back yet. */
 bool still_busy(struct peer *p);
+/* What a thread does, as proc(5) has it; 0: it is gone. */
+char state_of(pid_t tid);
 /* Does it sleep? */
 bool asleep(struct peer *p);
 
@@ -51,6 +53,15 @@ bool put_text(const char *path, const char *text);
 long get_number(const char *path);
 /* Value of a "Key:  123" line of a /proc file, -1 without it. */
 long get_field(const char *path, const char *key);
+
+/* Skips the case where the kernel has no such userfaultfd. */
+int uffd_open(int flags, uint64_t features);
+void uffd_register(int uffd, char *at, size_t len, uint64_t mode);
+/* Waits until somebody faults; returns where. */
+char *uffd_event(int uffd, uint64_t *flags);
+
+/* Thaws the file system of a file when shared->ready is set, or after long. */
+long op_thaw(const long *a);
 
 /*
  * Things to tell a peer. The loops survive faults, count them in

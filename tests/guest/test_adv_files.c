@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NR	8UL	/* pages lent */
@@ -196,30 +198,6 @@ static void full_disk_can_be_read(struct fixture *f)
 	EXPECT_VALUE(0, o);
 }
 
-static char state_of(pid_t pid)
-{
-	char path[64], line[256], *end;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	end = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
-	fclose(file);
-	return end ? end[2] : 0;
-}
-
-/* Thaws when told to, or when the controller has not done so for long. */
-static long op_thaw(const long *a)
-{
-	for (int i = 0; i < 1500 && !atomic_load(&shared->ready); i++)
-		nap();
-	if (ioctl((int)a[0], FITHAW, 0))
-		return -1;
-	return atomic_load(&shared->ready);
-}
-
 /* A peer's write waits until the thaw; who takes the page away does not. */
 static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
 {
@@ -369,6 +347,94 @@ static void btrfs_is_a_source(struct fixture *f)
 	check_source(f, open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
 }
 
+/* ---- who else is asked about a mapping ---- */
+
+#define FOWNER	4711	/* whose files the integrity policy is about */
+#define IMA	"/sys/kernel/security/ima/"
+
+static int unsigned_file(uid_t owner)
+{
+	char path[128];
+	int fd;
+
+	if (!scratch_dir())
+		SKIP("cannot mount a tmpfs");
+	snprintf(path, sizeof(path), "%s/unsigned", scratch_dir());
+	unlink(path);
+	close(EXPECT_OK(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0700)));
+	EXPECT_OK(chown(path, owner, 0));
+	fd = EXPECT_OK(open(path, O_RDWR | O_CLOEXEC));
+	EXPECT_OK(ftruncate(fd, 4 * PAGE));
+	put_code(fd, 0, 42);
+	return fd;
+}
+
+static int map_executable(int fd)
+{
+	void *p = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+
+	return p == MAP_FAILED ? -1 : munmap(p, PAGE);
+}
+
+/* Security modules see mmap(2), so IMA stands for all of them. */
+static void integrity_policy_holds_for_exec(struct fixture *f)
+{
+	int fd = unsigned_file(FOWNER), other = unsigned_file(FOWNER + 1);
+	unsigned long view;
+	struct peer *p;
+
+	/* A policy can be loaded once. */
+	if (!map_executable(fd)) {
+		mount("securityfs", "/sys/kernel/security", "securityfs", 0, NULL);
+		if (!put_text(IMA "policy", "appraise func=MMAP_CHECK fowner=4711 "
+			      "appraise_type=imasig\n"))
+			SKIP("no integrity policy can be loaded");
+	}
+	EXPECT_ERRNO(EACCES, map_executable(fd));
+	EXPECT_OK(map_executable(other));
+
+	EXPECT_REFUSED(f->ctl, EACCES, mv_map(f->ctl, fd, 0, PAGE, 0, RX));
+	EXPECT_REFUSED(f->ctl, EACCES, mv_map(f->ctl, fd, 0, PAGE, 0, RWX));
+	EXPECT_OK(mv_map(f->ctl, fd, 0, PAGE, 0, RW));
+	/* Nor with the source that is there now. */
+	EXPECT_REFUSED(f->ctl, EACCES, mv_map(f->ctl, fd, 0, PAGE, PAGE, RX));
+	EXPECT_REFUSED(f->ctl, EACCES, mv_protect(f->ctl, 0, PAGE, RX));
+
+	EXPECT_OK(mv_map(f->ctl, other, 0, PAGE, PAGE, RX));
+	p = another_peer(f, f->viewfd, PROT_READ | PROT_EXEC, &view);
+	EXPECT_VALUE(42, CALL(p, op_exec, view + PAGE));
+	EXPECT_SEGV(view, CALL(p, op_exec, view));
+}
+
+/* Its pages are the device's, and the file system cannot take them back. */
+static void dax_is_enodev(struct fixture *f)
+{
+	char path[128];
+	void *p;
+	int fd;
+
+	(void)shell("modprobe -q -a nd_e820 nd_pmem ext4");
+	if (access("/dev/pmem0", F_OK))
+		SKIP("no persistent memory (boot with memmap=64M!512M)");
+	if (!shell("mkfs.ext4 -q -F -b 4096 /dev/pmem0 && mkdir -p dax && "
+		   "mount -t ext4 -o dax /dev/pmem0 dax"))
+		SKIP("cannot mount ext4 with DAX");
+	snprintf(path, sizeof(path), "%s/dax/file", scratch_dir());
+	fd = EXPECT_OK(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	EXPECT_OK(ftruncate(fd, 4 * PAGE));
+	/* Only DAX can do this. */
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	munmap(p, PAGE);
+	EXPECT_REFUSED(f->ctl, ENODEV, mv_map(f->ctl, fd, 0, PAGE, 0, R));
+	EXPECT_REFUSED(f->ctl, ENODEV, mv_map(f->ctl, fd, 0, PAGE, 0, RW));
+	close(fd);
+	/* No mapping of the driver's own is left that keeps it busy. */
+	(void)shell("umount dax");
+	snprintf(path, sizeof(path), "%s/dax/file", scratch_dir());
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 static const struct test_case cases[] = {
 	CASE_ON(advised_source_loses_no_write, ON_ALL),
 	CASE_ON(paged_out_writes_are_not_lost, ON_SMALL),
@@ -378,6 +444,8 @@ static const struct test_case cases[] = {
 	CASE(overlayfs_is_a_source),
 	CASE(overlayfs_copies_the_file_up),
 	CASE(btrfs_is_a_source),
+	CASE(integrity_policy_holds_for_exec),
+	CASE(dax_is_enodev),
 	CASE_ON(full_disk_can_be_read, ON_DISK),
 	{ .name = "frozen_file_system_holds_up_no_revocation",
 	  .run = frozen_file_system_holds_up_no_revocation, .variant = "unmap",

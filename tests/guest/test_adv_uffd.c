@@ -18,42 +18,6 @@
 
 #define NR	8UL	/* pages lent */
 
-static int uffd_open(uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		SKIP("no userfaultfd: %s", strerror(errno));
-	if (ioctl(fd, UFFDIO_API, &api))
-		SKIP("userfaultfd lacks features %#llx", (unsigned long long)features);
-	return fd;
-}
-
-static void uffd_register(int uffd, char *at, size_t len, uint64_t mode)
-{
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)at, .len = len }, .mode = mode,
-	};
-
-	EXPECT_OK(ioctl(uffd, UFFDIO_REGISTER, &reg));
-}
-
-/* Waits until somebody faults; returns where. */
-static char *uffd_event(int uffd, uint64_t *flags)
-{
-	struct pollfd pfd = { .fd = uffd, .events = POLLIN };
-	struct uffd_msg msg;
-
-	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
-		fail_msg("no fault reached the userfaultfd");
-	assert_int_equal(read(uffd, &msg, sizeof(msg)), sizeof(msg));
-	assert_int_equal(msg.event, UFFD_EVENT_PAGEFAULT);
-	if (flags)
-		*flags = msg.arg.pagefault.flags;
-	return (char *)(uintptr_t)(msg.arg.pagefault.address & -PAGE);
-}
-
 static void uffd_copy(int uffd, char *to, size_t len, uint64_t word, bool may_be_gone)
 {
 	struct uffdio_copy copy = { .dst = (uintptr_t)to & -len, .len = len };
@@ -71,7 +35,7 @@ static void uffd_copy(int uffd, char *to, size_t len, uint64_t word, bool may_be
 /* An empty file with a userfaultfd on its source. The rest is in the file. */
 static int empty_source(struct fixture *f)
 {
-	int uffd = uffd_open(0);
+	int uffd = uffd_open(0, 0);
 	size_t len = span(f, NR);
 
 	EXPECT_OK(ftruncate(f->file, 0));
@@ -118,6 +82,26 @@ static void slow_userfaultfd_holds_up_only_its_fault(struct fixture *f)
 	assert_int_equal(file_word(f->file, 2 * PAGE), 3);
 	close(uffd);
 	READS(f, 3, 0);
+}
+
+/* A peer's fault counts as the kernel's, which such a handler is not asked about. */
+static void userfaultfd_of_user_mode_only_is_sigbus(struct fixture *f)
+{
+	int uffd = uffd_open(UFFD_USER_MODE_ONLY, 0);
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	map_pages(f, 0, 0, NR, RW);
+	uffd_register(uffd, source_at(f, 0), span(f, NR), UFFDIO_REGISTER_MODE_MISSING);
+	START(f->peer, op_read, AT(f, 1));
+	assert_int_equal(FINISH(f->peer, "read of a missing page").sig, SIGBUS);
+	START(f->peer, op_write, AT(f, 1), 5);
+	assert_int_equal(FINISH(f->peer, "write to a missing page").sig, SIGBUS);
+	/* What is there is as good as ever. */
+	assert_true(file_set_word(f->file, PAGE, 6));
+	READS(f, 1, 6);
+	close(uffd);
+	WRITES(f, 2, 7);
 }
 
 static void dead_userfaultfd_handler_lets_the_peer_go_on(struct fixture *f)
@@ -279,7 +263,7 @@ static void rights_taken_during_a_blocked_fault(struct fixture *f)
 /* Write-protection by userfaultfd: how post-copy and snapshots see a peer write. */
 static void write_protected_source_reports_the_peers_writes(struct fixture *f)
 {
-	int uffd = uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+	int uffd = uffd_open(0, UFFD_FEATURE_PAGEFAULT_FLAG_WP |
 			     UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 	size_t len = span(f, NR);
 	struct uffdio_writeprotect wp = { .mode = UFFDIO_WRITEPROTECT_MODE_WP };
@@ -310,7 +294,7 @@ static void write_protected_source_reports_the_peers_writes(struct fixture *f)
 /* The controller's other mapping of the file is not what the peer goes through. */
 static void userfaultfd_on_another_mapping_blocks_no_peer(struct fixture *f)
 {
-	int uffd = uffd_open(0);
+	int uffd = uffd_open(0, 0);
 	char *p;
 
 	EXPECT_OK(ftruncate(f->file, 0));
@@ -339,7 +323,7 @@ static void blocked_fault_goes_into_no_other_view(struct fixture *f)
 	EXPECT_OK(mv_map(ctl, other, 0, FILE_PAGES * PAGE, 0, RW));
 	viewfd = mv_viewfd(ctl);
 	addr = source_addr_at(ctl, 0);
-	uffd2 = uffd_open(0);
+	uffd2 = uffd_open(0, 0);
 	uffd_register(uffd2, (char *)(uintptr_t)addr, FILE_PAGES * PAGE,
 		      UFFDIO_REGISTER_MODE_MISSING);
 	uffd = empty_source(f);
@@ -369,6 +353,7 @@ static void blocked_fault_goes_into_no_other_view(struct fixture *f)
 
 static const struct test_case cases[] = {
 	CASE_ON(slow_userfaultfd_holds_up_only_its_fault, ON_UFFD),
+	CASE_ON(userfaultfd_of_user_mode_only_is_sigbus, ON_UFFD),
 	CASE_ON(dead_userfaultfd_handler_lets_the_peer_go_on, ON_UFFD),
 	CASE_ON(peer_killed_in_a_blocked_fault, ON_UFFD),
 	CASE_ON(peer_killed_in_a_futex_on_a_blocked_page, ON(MEMFD)),
