@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A peer's fault waits for the controller: for the source (userfaultfd, a frozen
+ * file system), or for the lock of its address space. It holds the lock of no
+ * address space meanwhile that it could drop, so the peer's other threads go on.
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/fuse.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define NR	8UL	/* pages lent */
+
+/* ---- the peer: a thread in a fault, and one that changes mappings ---- */
+
+struct access {
+	long at;
+	bool write;
+	atomic_int tid;
+};
+
+static void *access_word(void *arg)
+{
+	struct access *access = arg;
+	volatile uint64_t *word = (volatile uint64_t *)access->at;
+
+	atomic_store(&access->tid, gettid());
+	if (access->write)
+		*word = SECRET;
+	else
+		(void)*word;
+	atomic_fetch_add(&shared->loops, 1);
+	return NULL;
+}
+
+/* Address, write -> the thread that is about to access it. */
+static long op_access_in_a_thread(const long *a)
+{
+	static struct access access;
+	pthread_t thread;
+
+	access = (struct access){ .at = a[0], .write = a[1] };
+	if (pthread_create(&thread, NULL, access_word, &access))
+		return -1;
+	while (!atomic_load(&access.tid))
+		nap();
+	return atomic_load(&access.tid);
+}
+
+/* Address of the view: everything here needs the lock of the address space. */
+static long op_change_mappings(const long *a)
+{
+	for (int i = 0; i < 20; i++) {
+		char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			return -1;
+		*p = 1;
+		if (mprotect(p, PAGE, PROT_READ) || munmap(p, 4 * PAGE) ||
+		    mprotect((char *)a[0] + (NR - 1) * PAGE, PAGE, PROT_READ) ||
+		    mprotect((char *)a[0] + (NR - 1) * PAGE, PAGE, PROT_READ | PROT_WRITE))
+			return -1;
+	}
+	return 0;
+}
+
+/* A thread of @p waits in its fault: nothing else in @p does. */
+static void check_goes_on(struct peer *p, unsigned long view)
+{
+	START(p, op_change_mappings, view);
+	EXPECT_VALUE(0, FINISH(p, "mmap(2) while another thread's fault waits"));
+	/* Or it would have shown nothing. */
+	assert_int_equal(atomic_load(&shared->loops), 0);
+}
+
+static void waiting_for_userfaultfd_holds_no_lock_of_the_peer(struct fixture *f)
+{
+	int uffd = uffd_open(0, 0);
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	map_pages(f, 0, 0, NR, RW);
+	uffd_register(uffd, source_at(f, 0), span(f, NR), UFFDIO_REGISTER_MODE_MISSING);
+	EXPECT_CALL(f->peer, op_access_in_a_thread, AT(f, 1), f->tc->param);
+	uffd_event(uffd, NULL);
+	check_goes_on(f->peer, f->view);
+	close(uffd);
+	assert_true(EVENTUALLY(atomic_load(&shared->loops)));
+}
+
+static void waiting_for_a_frozen_file_system_holds_no_lock_of_the_peer(struct fixture *f)
+{
+	struct peer *thawer = peer_spawn();
+	int thaw_fd = peer_send_fd(thawer, f->file);
+	bool waits = false;
+	struct outcome o = { .died = true };
+	pid_t tid;
+
+	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
+	EXPECT_OK(fsync(f->file));
+	READS(f, 1, WORD(1));
+	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
+	START(thawer, op_thaw, thaw_fd);
+	tid = CALL(f->peer, op_access_in_a_thread, AT(f, 1), true).ret;
+	waits = EVENTUALLY(state_of(tid) == 'D');
+	if (waits)
+		o = CALL(f->peer, op_change_mappings, f->view);
+	waits = waits && !atomic_load(&shared->loops);
+	atomic_store(&shared->ready, 1);
+	EXPECT_VALUE(1, FINISH(thawer, "thawing: mmap(2) in the peer waited for it"));
+	assert_true(waits);
+	EXPECT_VALUE(0, o);
+	assert_true(EVENTUALLY(atomic_load(&shared->loops)));
+	READS(f, 1, SECRET);
+}
+
+/* ---- the lock of the controller's address space, held for as long as we like ---- */
+
+enum { FUSE_IDLE, FUSE_MOUNTED, FUSE_READING };
+
+static long fuse_reply(int fd, uint64_t unique, int error, void *data, size_t len)
+{
+	struct fuse_out_header header = {
+		.len = sizeof(header) + len, .error = -error, .unique = unique,
+	};
+	struct iovec iov[] = {
+		{ .iov_base = &header, .iov_len = sizeof(header) },
+		{ .iov_base = data, .iov_len = len },
+	};
+
+	return writev(fd, iov, len ? 2 : 1);
+}
+
+/*
+ * Path of a file: puts another there that never answers a read(2). The page that
+ * is read stays locked until this process ends, and a private mmap(2) of what was
+ * opened for writing waits for it, in the kernel, with its mmap_lock for writing.
+ */
+static long op_fuse(const long *a)
+{
+	static char request[64 << 10];
+	struct fuse_in_header *in = (void *)request;
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char options[80];
+
+	snprintf(options, sizeof(options), "fd=%d,rootmode=100000,user_id=0,group_id=0", fd);
+	if (fd < 0 || mount("memview-tests", (const char *)a[0], "fuse", 0, options))
+		return -1;
+	atomic_store(&shared->ready, FUSE_MOUNTED);
+	while (read(fd, request, sizeof(request)) > 0) {
+		struct fuse_init_out init = {
+			.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION,
+			.max_write = PAGE,
+		};
+		struct fuse_attr_out attr = {
+			.attr_valid = 1000, .attr = { .ino = FUSE_ROOT_ID, .size = PAGE,
+						      .mode = S_IFREG | 0600, .nlink = 1 },
+		};
+		struct fuse_open_in *how = (void *)(in + 1);
+		struct fuse_open_out open = { .open_flags = FOPEN_KEEP_CACHE };
+
+		switch (in->opcode) {
+		case FUSE_INIT:
+			fuse_reply(fd, in->unique, 0, &init, sizeof(init));
+			break;
+		case FUSE_GETATTR:
+			fuse_reply(fd, in->unique, 0, &attr, sizeof(attr));
+			break;
+		case FUSE_OPEN:
+			if ((how->flags & O_ACCMODE) != O_RDONLY)
+				open.open_flags |= FOPEN_DIRECT_IO;
+			fuse_reply(fd, in->unique, 0, &open, sizeof(open));
+			break;
+		case FUSE_READ:
+			atomic_store(&shared->ready, FUSE_READING);
+			break;
+		case FUSE_FORGET:
+		case FUSE_INTERRUPT:
+			break;
+		default:
+			fuse_reply(fd, in->unique, ENOSYS, NULL, 0);
+		}
+	}
+	return 0;
+}
+
+/* Path, flags -> fd */
+static long op_open(const long *a)
+{
+	return open((const char *)a[0], (int)a[1] | O_CLOEXEC);
+}
+
+static long op_read_fd(const long *a)
+{
+	char c;
+
+	return read((int)a[0], &c, 1);
+}
+
+static void waiting_for_the_controllers_lock_holds_no_lock_of_the_peer(struct fixture *f)
+{
+	struct peer *server, *other, *p;
+	static char path[128];
+	struct controller c;
+	unsigned long view;
+	int fd, file;
+	pid_t tid;
+
+	if (!scratch_dir())
+		SKIP("cannot mount a tmpfs");
+	snprintf(path, sizeof(path), "%s/fuse", scratch_dir());
+	close(EXPECT_OK(open(path, O_CREAT | O_RDWR, 0600)));
+	(void)!system("modprobe -q fuse");
+	if (access("/dev/fuse", F_OK))
+		SKIP("no FUSE");
+	/* First, so that it ends first: who waits for it cannot be killed. */
+	server = peer_spawn();
+	controller_start(&c, 0, RW);
+	p = peer_spawn();
+	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
+	other = peer_spawn();
+
+	START(server, op_fuse, (long)path);
+	assert_true(EVENTUALLY(atomic_load(&shared->ready) == FUSE_MOUNTED));
+	fd = EXPECT_CALL(c.peer, op_open, (long)path, O_RDWR);
+	file = EXPECT_CALL(other, op_open, (long)path, O_RDONLY);
+	EXPECT_OK(umount2(path, MNT_DETACH));
+	START(other, op_read_fd, file);
+	assert_true(EVENTUALLY(atomic_load(&shared->ready) == FUSE_READING));
+	START(c.peer, op_mmap, fd, PAGE, PROT_READ, 0, MAP_PRIVATE);
+	assert_true(EVENTUALLY(state_of(c.peer->pid) == 'D'));
+
+	tid = EXPECT_CALL(p, op_access_in_a_thread, view + PAGE, f->tc->param);
+	assert_true(EVENTUALLY(state_of(tid) == 'D'));
+	check_goes_on(p, view);
+	peer_kill(server);
+	assert_true(EVENTUALLY(atomic_load(&shared->loops)));
+	FINISH(c.peer, "mmap(2) of the controller");
+	EXPECT_VALUE(f->tc->param ? SECRET : WORD(1), CALL(p, op_read, view + PAGE));
+}
+
+#define READ_AND_WRITE(fn, mask) \
+	{ .name = #fn, .run = fn, .backings = mask, .variant = "read", .param = 0 }, \
+	{ .name = #fn, .run = fn, .backings = mask, .variant = "write", .param = 1 }
+
+static const struct test_case cases[] = {
+	READ_AND_WRITE(waiting_for_userfaultfd_holds_no_lock_of_the_peer,
+		       ON_SHMEM | ON(HUGETLB)),
+	CASE_ON(waiting_for_a_frozen_file_system_holds_no_lock_of_the_peer, ON_DISK),
+	READ_AND_WRITE(waiting_for_the_controllers_lock_holds_no_lock_of_the_peer, 0),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "adv_wait", cases);
+}
