@@ -5,12 +5,15 @@
  */
 #include "adv.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -275,6 +278,195 @@ static void everything_is_closed_during_a_blocked_fault(struct fixture *f)
 	status = peer_reap(p);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+/* ---- the module ---- */
+
+#define MODULE	"/sys/module/memory_view/"
+
+static long module_users(void)
+{
+	return get_number(MODULE "refcnt");
+}
+
+/* Parameters as finit_module(2) has them: those of now. */
+static void module_params(char *params, size_t size)
+{
+	DIR *dir = opendir(MODULE "parameters");
+	struct dirent *entry;
+	char path[512];
+
+	assert_non_null(dir);
+	*params = 0;
+	while ((entry = readdir(dir))) {
+		size_t len = strlen(params);
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), MODULE "parameters/%s", entry->d_name);
+		snprintf(params + len, size - len, "%s=%ld ", entry->d_name,
+			 get_number(path));
+	}
+	closedir(dir);
+}
+
+/*
+ * All that keeps the module is the fault, which has no lock and no mapping: the
+ * code that it returns to must not go away.
+ */
+static void module_is_not_removed_under_a_blocked_fault(struct fixture *f)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	int remote, status, module;
+	struct uffdio_range range;
+	struct controller c;
+	char params[512];
+	unsigned long view;
+	struct peer *p;
+
+	module = open("/run/guest/memory_view.ko", O_RDONLY | O_CLOEXEC);
+	if (module < 0)
+		SKIP("no module to load again");
+	module_params(params, sizeof(params));
+	controller_start(&c, 0, RW);
+	p = peer_spawn();
+	view = map_view(p, c.viewfd, PROT_READ);
+	EXPECT_CALL(c.peer, op_truncate, c.fd, CTL_PAGES * PAGE);
+	range.start = EXPECT_CALL(c.peer, op_ctl_source, c.ctl, 0);
+	range.len = CTL_PAGES * PAGE;
+	remote = CALL(c.peer, op_uffd, c.ctl, 0).ret;
+	if (remote < 0)
+		SKIP("no userfaultfd");
+	pfd.fd = peer_take_fd(c.peer, remote);
+	EXPECT_CALL(c.peer, op_close, remote);
+	EXPECT_CALL(p, op_read_in_a_thread, view + PAGE);
+	if (poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1)
+		fail_msg("no fault reached the userfaultfd");
+
+	/* Everything else that could hold the module goes. */
+	EXPECT_CALL(p, op_munmap, view, CTL_PAGES * PAGE);
+	peer_kill(f->peer);
+	close(c.viewfd);
+	close(f->viewfd);
+	close(f->ctl);
+	if (f->tc->param == KILLED)
+		peer_kill(c.peer);
+	else
+		EXPECT_CALL(c.peer, op_close, c.ctl);
+	/* The view file counts for itself and for its file system. */
+	assert_true(EVENTUALLY(module_users() <= 2));
+	for (int i = 0; i < 20; i++) {
+		/* Without a user it would go, or hang where nobody answers. */
+		assert_int_equal(module_users(), 2);
+		EXPECT_ERRNO(EWOULDBLOCK, syscall(SYS_delete_module, "memory_view", O_NONBLOCK));
+		nap();
+	}
+
+	/* The handler answers; it can be too late for the source. */
+	ioctl(pfd.fd, UFFDIO_WAKE, &range);
+	status = peer_reap(p);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSEGV);
+	assert_true(EVENTUALLY(!module_users()));
+	EXPECT_OK(syscall(SYS_delete_module, "memory_view", O_NONBLOCK));
+	EXPECT_OK(syscall(SYS_finit_module, module, params, 0));
+	close(EXPECT_OK(mv_open()));
+}
+
+/* ---- a process that maps for the first time ---- */
+
+struct first_map {
+	int ctl;
+	int file;
+	int ret;
+	atomic_int *waiting;
+};
+
+static void *map_at_once(void *arg)
+{
+	struct first_map *m = arg;
+
+	/* No sleep, which one of the two would come out of later. */
+	atomic_fetch_sub(m->waiting, 1);
+	while (atomic_load(m->waiting))
+		;
+	m->ret = mv_map(m->ctl, m->file, 0, 2 * PAGE, 0, RW);
+	return NULL;
+}
+
+/* In a process without a mirror, whose only threads these are. Never returns. */
+static void map_twice(const int *ctl, int file, int done)
+{
+	atomic_int waiting = 2;
+	struct first_map m[2] = {
+		{ ctl[0], file, -1, &waiting }, { ctl[1], file, -1, &waiting },
+	};
+	pthread_t thread;
+	char bad;
+
+	if (pthread_create(&thread, NULL, map_at_once, &m[0]))
+		_exit(1);
+	map_at_once(&m[1]);
+	pthread_join(thread, NULL);
+	/* Views of another mirror than the one that is found now are not ours. */
+	bad = m[0].ret || m[1].ret ||
+	      mv_map(ctl[0], file, 0, PAGE, 8 * PAGE, R) || mv_unmap(ctl[0], 0, PAGE, NULL) ||
+	      mv_map(ctl[1], file, 0, PAGE, 8 * PAGE, R) || mv_unmap(ctl[1], 0, PAGE, NULL);
+	if (write(done, &bad, 1) == 1)
+		pause();
+	_exit(0);
+}
+
+static bool revoked(int ctl)
+{
+	struct memview_info info;
+
+	return !mv_info(ctl, &info) && (info.state & MEMVIEW_STATE_REVOKED);
+}
+
+static void two_threads_map_first_and_at_once(struct fixture *f)
+{
+	for (int round = 0; round < 200; round++) {
+		int ctl[2], viewfd[2], done[2];
+		char *view[2], bad = 1;
+		pid_t pid;
+
+		for (int i = 0; i < 2; i++) {
+			ctl[i] = EXPECT_OK(mv_open());
+			EXPECT_OK(mv_set_size(ctl[i], CTL_PAGES * PAGE));
+			viewfd[i] = EXPECT_OK(mv_viewfd(ctl[i]));
+			view[i] = mmap(NULL, CTL_PAGES * PAGE, PROT_READ | PROT_WRITE,
+				       MAP_SHARED, viewfd[i], 0);
+			assert_ptr_not_equal(view[i], MAP_FAILED);
+		}
+		EXPECT_OK(pipe(done));
+		pid = fork();
+		assert_true(pid >= 0);
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			map_twice(ctl, f->file, done[1]);
+		}
+		close(done[1]);
+		if (read(done[0], &bad, 1) != 1 || bad)
+			fail_msg("round %d: the process cannot change its views", round);
+		for (int i = 0; i < 2; i++) {
+			EXPECT_SIGBUS((unsigned long)view[i], PROBE(op_read, (long)view[i]));
+			EXPECT_VALUE(WORD(1), PROBE(op_read, (long)view[i] + PAGE));
+			EXPECT_VALUE(WORD(0), PROBE(op_read, (long)view[i] + 8 * PAGE));
+		}
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		for (int i = 0; i < 2; i++) {
+			if (!EVENTUALLY(revoked(ctl[i])))
+				fail_msg("round %d: view %d outlives the process", round, i);
+			EXPECT_SIGBUS((unsigned long)view[i] + PAGE,
+				      PROBE(op_read, (long)view[i] + PAGE));
+			munmap(view[i], CTL_PAGES * PAGE);
+			close(viewfd[i]);
+			close(ctl[i]);
+		}
+		close(done[0]);
+	}
 }
 
 /* ---- fork ---- */
@@ -545,6 +737,9 @@ static const struct test_case cases[] = {
 	CASE(plain_memory_survives_its_owner),
 	ENDS(controller_ends_during_a_blocked_fault),
 	CASE(everything_is_closed_during_a_blocked_fault),
+	CASE_VARIANT(module_is_not_removed_under_a_blocked_fault, "control fd closed", EXITS),
+	CASE_VARIANT(module_is_not_removed_under_a_blocked_fault, "controller killed", KILLED),
+	CASE(two_threads_map_first_and_at_once),
 	CASE(child_of_the_controller_has_no_source),
 	CASE(child_of_the_controller_can_revoke),
 	CASE(child_outlives_the_controller),
