@@ -432,6 +432,108 @@ static void mlockall_does_not_allocate_the_file(struct fixture *f)
 	assert_in_range(after - before + 100000, 0, 100000 + 16384);
 }
 
+/* ---- a neighbour that the driver's mapping could merge with ---- */
+
+#define BLOCK	(1UL << 30)	/* what a segment covers */
+
+enum neighbour { BEFORE_IT = 1, BEHIND_IT = 2, SMALL = 4 };
+
+/* Block @block of the file, mapped as the driver does it. */
+static char *map_block(struct fixture *f, char *at, unsigned long block)
+{
+	char *p = mmap(at, BLOCK, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_NORESERVE | (at ? MAP_FIXED : 0), f->file,
+		       block * BLOCK);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+static void check_mapped(const char *at, const char *end)
+{
+	struct mapping m;
+
+	assert_true(mapping_at((unsigned long)at, &m));
+	assert_int_equal(m.start, (unsigned long)at);
+	assert_int_equal(m.end, (unsigned long)end);
+}
+
+/* Reads the word there in a child. */
+static struct outcome in_a_child(const char *at)
+{
+	struct peer *child = peer_spawn();
+	struct outcome o;
+
+	assert_non_null(child);
+	o = CALL(child, op_read, (long)at);
+	peer_kill(child);
+	return o;
+}
+
+/*
+ * The controller leaves room for just one block, beside its own mappings of the
+ * blocks of the same file before and behind it: what the driver maps there, the
+ * kernel makes one with them.
+ */
+static void source_merges_with_no_neighbour(struct fixture *f)
+{
+	int before = f->tc->param & BEFORE_IT, behind = f->tc->param & BEHIND_IT;
+	unsigned long len = f->tc->param & SMALL ? NR * PAGE : BLOCK;
+	char *hole, *source, *other;
+	struct mapping m;
+
+	EXPECT_OK(ftruncate(f->file, 3 * BLOCK));
+	for (unsigned long i = 0; i < 3; i++)
+		assert_true(file_set_word(f->file, i * BLOCK, WORD(1000 * i)));
+	hole = mmap(NULL, 4 * BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		    -1, 0);
+	assert_ptr_not_equal(hole, MAP_FAILED);
+	hole += 2 * BLOCK;
+	/* No other gap above it is large enough. */
+	do {
+		other = mmap(NULL, BLOCK, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		assert_ptr_not_equal(other, MAP_FAILED);
+	} while (other > hole);
+	munmap(other, BLOCK);
+	/* Below it there is room for another try. */
+	EXPECT_OK(munmap(hole - 2 * BLOCK, 2 * BLOCK));
+	if (before)
+		map_block(f, hole - BLOCK, 0);
+	if (behind)
+		map_block(f, hole + BLOCK, 2);
+	EXPECT_OK(munmap(hole, BLOCK));
+	/* The control: this is where it goes, and it merges. */
+	assert_ptr_equal(map_block(f, NULL, 1), hole);
+	check_mapped(before ? hole - BLOCK : hole, behind ? hole + 2 * BLOCK : hole + BLOCK);
+	EXPECT_OK(munmap(hole, BLOCK));
+
+	EXPECT_OK(mv_set_size(f->ctl, BLOCK));
+	EXPECT_OK(mv_map(f->ctl, f->file, BLOCK, len, 0, RW));
+	READS(f, 0, WORD(1000));
+	WRITES(f, 1, SECRET);
+	assert_int_equal(file_word(f->file, BLOCK + PAGE), SECRET);
+	source = source_at(f, 0);
+	assert_true(mapping_at((unsigned long)source, &m));
+	assert_int_equal(m.start, (unsigned long)source);
+	assert_in_range(m.end - m.start, len, BLOCK);
+	assert_int_equal(in_a_child(source).sig, SIGSEGV);
+	/* What was the controller's own, its children still have. */
+	if (before) {
+		check_mapped(hole - BLOCK, hole);
+		EXPECT_VALUE(WORD(0), in_a_child(hole - BLOCK));
+	}
+	if (behind) {
+		check_mapped(hole + BLOCK, hole + 2 * BLOCK);
+		EXPECT_VALUE(WORD(2000), in_a_child(hole + BLOCK));
+	}
+	EXPECT_OK(mv_unmap(f->ctl, 0, BLOCK, NULL));
+	READ_SIGBUS(f, 0);
+	if (before)
+		EXPECT_OK(munmap(hole - BLOCK, BLOCK));
+	EXPECT_OK(munmap(hole + BLOCK, BLOCK));
+}
+
 struct resizer {
 	int ctl;
 	int fd;
@@ -581,6 +683,11 @@ static void place_of_a_new_source_taken_by_another_thread(struct fixture *f)
 	{ .name = "source_replaced_in_part", .run = source_replaced_in_part, \
 	  .backings = ON_TESTED, .variant = #how, .param = how }
 
+#define NEIGHBOUR(where, which) \
+	{ .name = "source_merges_with_no_neighbour", \
+	  .run = source_merges_with_no_neighbour, .backings = ON_SHMEM, \
+	  .variant = where, .param = which }
+
 #define ON_TESTED	(ON(MEMFD) | ON(HUGETLB) | ON(EXT4))
 
 static const struct test_case cases[] = {
@@ -612,6 +719,10 @@ static const struct test_case cases[] = {
 	CASE_ON(source_replaced_while_peers_look, ON_TESTED),
 	CASE_ON(mlocked_source_gives_way_too, ON_ALL),
 	CASE(mlockall_does_not_allocate_the_file),
+	NEIGHBOUR("behind", BEHIND_IT),
+	NEIGHBOUR("before, small", BEFORE_IT | SMALL),
+	NEIGHBOUR("behind, small", BEHIND_IT | SMALL),
+	NEIGHBOUR("both, small", BEFORE_IT | BEHIND_IT | SMALL),
 	CASE_ON(hugetlb_file_resized_while_it_is_mapped, ON(HUGETLB)),
 	CASE_VARIANT(place_of_a_new_source_taken_by_another_thread, "anonymous memory", 0),
 	CASE_VARIANT(place_of_a_new_source_taken_by_another_thread, "another file", 1),
