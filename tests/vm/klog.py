@@ -30,7 +30,6 @@ TROUBLE = re.compile(r"""
   | \brcu:?\ INFO:\ .*\bdetected\ .*stall
   | \brefcount_t:
   | \blist_(add|del)\ corruption\b
-  | \bkmemleak:\ \d+\ new\ suspected\b
   | \bunreferenced\ object\b
   | \bmemory_view:.*\bbug\b
   | \bprintk\ messages\ dropped\b    # the trouble may be among them
