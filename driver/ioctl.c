@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The ioctls of the control fd.
- *
- * Each table operation has the same shape: check the arguments, take ops_lock,
- * check against the table, allocate; then commit under memview.lock, which
- * cannot fail (R5); then zap what has lost a right, and only then return (R1).
+ * The ioctls of the control fd: the checks of arguments and files. What changes
+ * the table is handed to memview_update().
  */
 
 #include <linux/file.h>
@@ -23,13 +20,7 @@
 #define MEMVIEW_MAX_SIZE	round_down(MAX_LFS_FILESIZE, PAGE_SIZE)
 #define MEMVIEW_QUERY_MAX	SZ_1M
 
-/* Pages, both inclusive. */
-struct memview_span {
-	pgoff_t first;
-	pgoff_t last;
-};
-
-static int memview_span_init(struct memview_span *span, u64 offset, u64 size)
+static int memview_span_check(u64 offset, u64 size)
 {
 	u64 end;
 
@@ -37,9 +28,16 @@ static int memview_span_init(struct memview_span *span, u64 offset, u64 size)
 		return -EINVAL;
 	if (check_add_overflow(offset, size, &end) || end > LLONG_MAX)
 		return -EOVERFLOW;
-	span->first = offset >> PAGE_SHIFT;
-	span->last = (end >> PAGE_SHIFT) - 1;
 	return 0;
+}
+
+static int memview_edit_span(struct memview_edit *edit, u64 offset, u64 size)
+{
+	int err = memview_span_check(offset, size);
+
+	edit->first = offset >> PAGE_SHIFT;
+	edit->last = edit->first + (size >> PAGE_SHIFT) - 1;
+	return err;
 }
 
 static int memview_rights_check(u32 flags, u32 allowed)
@@ -50,99 +48,14 @@ static int memview_rights_check(u32 flags, u32 allowed)
 	return 0;
 }
 
-/* Starts a table operation; with 0, memview_op_end() must follow. */
-static int memview_op_begin(struct memview *view)
-{
-	int err = 0;
-
-	mutex_lock(&view->ops_lock);
-	if (view->dead)
-		err = -ESHUTDOWN;
-	else if (view->mirror && view->mirror->mm != current->mm)
-		err = -EIO;
-	if (err)
-		mutex_unlock(&view->ops_lock);
-	return err;
-}
-
-static int memview_op_begin_span(struct memview *view,
-				 const struct memview_span *span)
-{
-	int err = memview_op_begin(view);
-
-	if (err)
-		return err;
-	if (span->last >= memview_size(view) >> PAGE_SHIFT) {
-		mutex_unlock(&view->ops_lock);
-		return -ERANGE;
-	}
-	return 0;
-}
-
-static void memview_op_end(struct memview *view)
-{
-	mutex_unlock(&view->ops_lock);
-}
-
-static void memview_commit_begin(struct memview *view, pgoff_t first,
-				 pgoff_t last)
-{
-	lockdep_assert_held(&view->ops_lock);
-
-	if (MEMVIEW_BROKEN_zap_first)
-		memview_zap(view, first, last);
-
-	down_write(&view->lock);
-	view->gen++;
-}
-
-/* Ends a commit that takes no right away. */
-static void memview_commit_end(struct memview *view)
-{
-	up_write(&view->lock);
-}
-
-/* Ends a commit, and the entries that it has made stale. */
-static void memview_commit_zap(struct memview *view, pgoff_t first,
-			       pgoff_t last)
-{
-	view->pending_first = first;
-	view->pending_last = last;
-	up_write(&view->lock);
-
-	if (!MEMVIEW_BROKEN_zap_first)
-		memview_zap(view, first, last);
-	WRITE_ONCE(view->pending_first, ULONG_MAX);
-}
-
-static bool memview_has_room(struct memview *view, unsigned long more)
-{
-	unsigned long limit = READ_ONCE(memview_max_ranges);
-
-	return view->nr_ranges <= limit && limit - view->nr_ranges >= more;
-}
-
-/* The ranges that lie in the span as a whole. */
-static unsigned long memview_count_inside(struct memview *view,
-					  const struct memview_span *span)
-{
-	struct memview_range *range;
-	unsigned long nr = 0;
-
-	for (range = memview_table_first(view, span->first);
-	     range && range->last <= span->last;
-	     range = memview_table_next(range))
-		nr += range->first >= span->first;
-	return nr;
-}
-
 static long memview_get_info(struct memview *view, void *arg)
 {
 	struct memview_info *info = arg;
 
 	*info = (struct memview_info) {
 		.max_size	= MEMVIEW_MAX_SIZE,
-		.features	= MEMVIEW_FEATURE_LAZY_WRITE,
+		.features	= MEMVIEW_FEATURE_LAZY_WRITE |
+				  MEMVIEW_FEATURE_UPDATE,
 		.max_ranges	= READ_ONCE(memview_max_ranges),
 		.page_size	= PAGE_SIZE,
 		.fault_around	= clamp(READ_ONCE(memview_fault_around), 1U,
@@ -158,35 +71,30 @@ static long memview_get_info(struct memview *view, void *arg)
 	return 0;
 }
 
+/* A table operation of one step. Return: pages removed, or an errno */
+static long memview_update_one(struct memview *view, struct memview_edit *edit)
+{
+	struct memview_result result;
+	int err;
+
+	err = memview_update(view, edit, 1, &result);
+	return err ? err : (long)result.removed;
+}
+
 static long memview_set_size(struct memview *view, void *arg)
 {
 	const struct memview_size_info *info = arg;
-	pgoff_t pages = info->size >> PAGE_SHIFT;
-	struct memview_range *spare = NULL;
-	LIST_HEAD(idle);
-	u64 removed;
-	int err;
+	struct memview_edit edit = {
+		.kind	= MEMVIEW_EDIT_RESIZE,
+		.first	= info->size >> PAGE_SHIFT,
+		.last	= ULONG_MAX,
+	};
 
 	if (!PAGE_ALIGNED(info->size))
 		return -EINVAL;
 	if (info->size > MEMVIEW_MAX_SIZE)
 		return -EFBIG;
-
-	err = memview_op_begin(view);
-	if (err)
-		return err;
-
-	memview_commit_begin(view, pages, ULONG_MAX >> PAGE_SHIFT);
-	i_size_write(view->inode, info->size);
-	/* A span without end cuts no range in two: no spare. */
-	removed = memview_table_carve(view, pages, ULONG_MAX, &spare, &idle);
-	if (removed)
-		memview_commit_zap(view, pages, ULONG_MAX >> PAGE_SHIFT);
-	else
-		memview_commit_end(view);
-	memview_attach_put_list(&idle);
-	memview_op_end(view);
-	return 0;
+	return min(memview_update_one(view, &edit), 0L);
 }
 
 /* A source in use would hide a seal that has been added since. */
@@ -228,259 +136,150 @@ static int memview_file_check(struct file *file, u32 flags, u64 fd_end)
 	return 0;
 }
 
-static int memview_map_locked(struct memview *view, struct file *file,
-			      const struct memview_span *mem,
-			      const struct memview_span *fd, u32 flags)
+/* With 0, edit->file is held. */
+static int memview_edit_map(struct memview_edit *edit, int fd, u32 flags,
+			    u64 fd_offset, u64 size, u64 mem_offset)
 {
-	struct memview_range *range, *spare = NULL, *old;
-	bool cuts = memview_table_cuts(view, mem->first, mem->last);
-	struct memview_mirror *mirror = view->mirror;
-	struct memview_attach *attach;
-	u64 removed = 0;
-	LIST_HEAD(idle);
 	int err;
 
-	old = memview_table_first(view, mem->first);
-	if (old && old->first <= mem->last && !(flags & MEMVIEW_MAP_REPLACE))
-		return -EEXIST;
-	if (!memview_has_room(view, 1 + cuts)) {
-		unsigned long inside = memview_count_inside(view, mem);
+	err = memview_rights_check(flags, MEMVIEW_MAP_RIGHTS |
+				   MEMVIEW_MAP_REPLACE |
+				   MEMVIEW_MAP_LAZY_WRITE);
+	if (!err)
+		err = memview_edit_span(edit, mem_offset, size);
+	if (!err)
+		err = memview_span_check(fd_offset, size);
+	if (err)
+		return err;
 
-		if (cuts || !inside || !memview_has_room(view, 0))
-			return -ENOSPC;
-	}
-
-	range = memview_range_alloc();
-	if (!range)
-		return -ENOMEM;
-	if (cuts) {
-		spare = memview_range_alloc();
-		if (!spare) {
-			err = -ENOMEM;
-			goto err_range;
-		}
-	}
-	if (!mirror) {
-		mirror = memview_mirror_get_current();
-		if (IS_ERR(mirror)) {
-			err = PTR_ERR(mirror);
-			goto err_spare;
-		}
-	}
-	attach = memview_attach_get(mirror, view, file, fd->first, fd->last,
-				    flags & MEMVIEW_MAP_RIGHTS);
-	if (IS_ERR(attach)) {
-		err = PTR_ERR(attach);
-		goto err_mirror;
-	}
-	if (!view->mirror)
-		memview_mirror_add(mirror, view);
-
-	*range = (struct memview_range) {
-		.first		= mem->first,
-		.last		= mem->last,
-		.file_first	= fd->first,
-		.attach		= attach,
-		.flags		= flags & (MEMVIEW_MAP_RIGHTS |
-					   MEMVIEW_MAP_LAZY_WRITE),
-	};
-	trace_memview_map(view, range);
-
-	memview_commit_begin(view, mem->first, mem->last);
-	if (flags & MEMVIEW_MAP_REPLACE)
-		removed = memview_table_carve(view, mem->first, mem->last,
-					      &spare, &idle);
-	memview_table_insert(view, range);
-	if (removed)
-		memview_commit_zap(view, mem->first, mem->last);
-	else
-		memview_commit_end(view);
-
-	memview_attach_put_list(&idle);
-	memview_attach_put(attach);
-	return 0;
-
-err_mirror:
-	if (!view->mirror)
-		memview_mirror_put(mirror);
-err_spare:
-	memview_range_free(spare);
-err_range:
-	memview_range_free(range);
+	edit->kind = MEMVIEW_EDIT_MAP;
+	edit->flags = flags;
+	edit->file_first = fd_offset >> PAGE_SHIFT;
+	edit->file = fget(fd);
+	if (!edit->file)
+		return -EBADF;
+	err = memview_file_check(edit->file, flags, fd_offset + size);
+	if (err)
+		fput(edit->file);
 	return err;
 }
 
 static long memview_map_fd(struct memview *view, void *arg)
 {
 	const struct memview_map_fd_info *info = arg;
-	struct memview_span mem, fd;
-	struct file *file;
-	int err;
+	struct memview_edit edit = {};
+	long ret;
 
-	err = memview_rights_check(info->flags, MEMVIEW_MAP_RIGHTS |
-				   MEMVIEW_MAP_REPLACE |
-				   MEMVIEW_MAP_LAZY_WRITE);
-	if (!err)
-		err = memview_span_init(&mem, info->mem_offset, info->size);
-	if (!err)
-		err = memview_span_init(&fd, info->fd_offset, info->size);
-	if (err)
-		return err;
-
-	file = fget(info->fd);
-	if (!file)
-		return -EBADF;
-	err = memview_file_check(file, info->flags,
-				 info->fd_offset + info->size);
-	if (!err)
-		err = memview_op_begin_span(view, &mem);
-	if (!err) {
-		err = memview_map_locked(view, file, &mem, &fd, info->flags);
-		memview_op_end(view);
-	}
-	fput(file);
-	return err;
+	ret = memview_edit_map(&edit, info->fd, info->flags, info->fd_offset,
+			       info->size, info->mem_offset);
+	if (ret)
+		return ret;
+	ret = min(memview_update_one(view, &edit), 0L);
+	fput(edit.file);
+	return ret;
 }
 
 static long memview_unmap_fd(struct memview *view, void *arg)
 {
 	struct memview_unmap_fd_info *info = arg;
-	struct memview_range *spare = NULL;
-	struct memview_span span;
-	LIST_HEAD(idle);
-	u64 removed;
-	int err;
+	struct memview_edit edit = { .kind = MEMVIEW_EDIT_UNMAP };
+	long ret;
 
-	err = memview_span_init(&span, info->mem_offset, info->size);
-	if (!err)
-		err = memview_op_begin_span(view, &span);
-	if (err)
-		return err;
-
-	if (memview_table_cuts(view, span.first, span.last)) {
-		err = -ENOSPC;
-		if (!memview_has_room(view, 1))
-			goto out_end;
-		err = -ENOMEM;
-		spare = memview_range_alloc();
-		if (!spare)
-			goto out_end;
-	}
-	err = 0;
-
-	memview_commit_begin(view, span.first, span.last);
-	removed = memview_table_carve(view, span.first, span.last, &spare,
-				      &idle);
-	if (removed)
-		memview_commit_zap(view, span.first, span.last);
-	else
-		memview_commit_end(view);
-	memview_attach_put_list(&idle);
-
-	trace_memview_unmap(view, span.first, span.last, removed);
-	info->unmapped = removed << PAGE_SHIFT;
-out_end:
-	memview_op_end(view);
-	return err;
-}
-
-/*
- * Is the span fully mapped, by ranges that may have these rights? A right can
- * be given back, but one that mmap(2) has not been asked for is not known to be
- * allowed (R6).
- *
- * Return: whether anything changes, or an errno
- */
-static int memview_protect_check(struct memview *view,
-				 const struct memview_span *span, u32 flags)
-{
-	struct memview_range *range;
-	pgoff_t next = span->first;
-	bool changes = false;
-
-	for (range = memview_table_first(view, next);
-	     range && range->first <= next && next <= span->last;
-	     range = memview_table_next(range)) {
-		struct memview_segment *segment = range->attach->segment;
-
-		if ((flags & MEMVIEW_MAP_WRITE) && !segment->writable)
-			return -EACCES;
-		if ((flags & MEMVIEW_MAP_EXEC) && !READ_ONCE(segment->exec_ok))
-			return -EACCES;
-		changes |= range->flags != flags;
-		next = range->last + 1;
-	}
-	return next > span->last ? changes : -ENOENT;
-}
-
-static bool memview_boundary_cuts(struct memview *view, pgoff_t page)
-{
-	struct memview_range *range = memview_table_find(view, page);
-
-	return range && range->first < page;
-}
-
-static int memview_protect_locked(struct memview *view,
-				  const struct memview_span *span, u32 flags)
-{
-	struct memview_range *spare[2] = {}, *range;
-	bool cuts[2];
-	int err;
-
-	err = memview_protect_check(view, span, flags);
-	if (err <= 0)
-		return err;
-
-	cuts[0] = memview_boundary_cuts(view, span->first);
-	cuts[1] = memview_boundary_cuts(view, span->last + 1);
-	if (!memview_has_room(view, cuts[0] + cuts[1]))
-		return -ENOSPC;
-	if (cuts[0])
-		spare[0] = memview_range_alloc();
-	if (cuts[1])
-		spare[1] = memview_range_alloc();
-	if ((cuts[0] && !spare[0]) || (cuts[1] && !spare[1])) {
-		memview_range_free(spare[0]);
-		memview_range_free(spare[1]);
-		return -ENOMEM;
-	}
-
-	memview_commit_begin(view, span->first, span->last);
-	memview_table_split(view, span->first, &spare[0]);
-	memview_table_split(view, span->last + 1, &spare[1]);
-	for (range = memview_table_first(view, span->first);
-	     range && range->last <= span->last;
-	     range = memview_table_next(range)) {
-		range->flags = flags;
-		cond_resched();
-	}
-	/*
-	 * A right that is added zaps too: KVM never upgrades a present
-	 * read-only entry of a VM_PFNMAP mapping.
-	 */
-	memview_commit_zap(view, span->first, span->last);
-	trace_memview_protect(view, span->first, span->last, flags);
+	ret = memview_edit_span(&edit, info->mem_offset, info->size);
+	if (!ret)
+		ret = memview_update_one(view, &edit);
+	if (ret < 0)
+		return ret;
+	info->unmapped = (u64)ret << PAGE_SHIFT;
 	return 0;
+}
+
+static int memview_edit_protect(struct memview_edit *edit, u64 mem_offset,
+				u64 size, u32 flags)
+{
+	int err = memview_rights_check(flags, MEMVIEW_MAP_RIGHTS |
+				       MEMVIEW_MAP_LAZY_WRITE);
+
+	edit->kind = MEMVIEW_EDIT_PROTECT;
+	edit->flags = flags;
+	return err ? err : memview_edit_span(edit, mem_offset, size);
 }
 
 static long memview_protect(struct memview *view, void *arg)
 {
 	const struct memview_protect_info *info = arg;
-	struct memview_span span;
+	struct memview_edit edit = {};
 	int err;
 
-	err = memview_rights_check(info->flags, MEMVIEW_MAP_RIGHTS |
-				   MEMVIEW_MAP_LAZY_WRITE);
+	err = memview_edit_protect(&edit, info->mem_offset, info->size,
+				   info->flags);
 	if (!err && info->__pad)
 		err = -EINVAL;
-	if (!err)
-		err = memview_span_init(&span, info->mem_offset, info->size);
-	if (!err)
-		err = memview_op_begin_span(view, &span);
-	if (err)
-		return err;
-	err = memview_protect_locked(view, &span, info->flags);
-	memview_op_end(view);
+	return err ? err : memview_update_one(view, &edit);
+}
+
+/* One step of MEMVIEW_UPDATE, with the errnos of the ioctl that does it alone. */
+static int memview_edit_parse(struct memview_edit *edit,
+			      const struct memview_op *op)
+{
+	if (op->__pad)
+		return -EINVAL;
+	if (op->op == MEMVIEW_OP_MAP)
+		return memview_edit_map(edit, op->fd, op->flags, op->fd_offset,
+					op->size, op->mem_offset);
+	if (op->fd || op->fd_offset)
+		return -EINVAL;
+	if (op->op == MEMVIEW_OP_PROTECT)
+		return memview_edit_protect(edit, op->mem_offset, op->size,
+					    op->flags);
+	if (op->op != MEMVIEW_OP_UNMAP || op->flags)
+		return -EINVAL;
+	edit->kind = MEMVIEW_EDIT_UNMAP;
+	return memview_edit_span(edit, op->mem_offset, op->size);
+}
+
+static long memview_update_ioctl(struct memview *view, void *arg)
+{
+	struct memview_update_info *info = arg;
+	const void __user *from = u64_to_user_ptr(info->ops);
+	struct memview_result result;
+	struct memview_edit *edits;
+	struct memview_op op;
+	unsigned int nr;
+	int err = 0;
+
+	info->failed = info->count;
+	info->unmapped = 0;
+	if (info->flags || info->op_size < sizeof(op) ||
+	    info->op_size > PAGE_SIZE || info->count > MEMVIEW_UPDATE_MAX)
+		return -EINVAL;
+	if (!info->count)
+		return 0;
+	edits = kvcalloc(info->count, sizeof(*edits), GFP_KERNEL_ACCOUNT);
+	if (!edits)
+		return -ENOMEM;
+
+	for (nr = 0; nr < info->count; nr++, from += info->op_size) {
+		err = copy_struct_from_user(&op, sizeof(op), from,
+					    info->op_size);
+		if (!err)
+			err = memview_edit_parse(&edits[nr], &op);
+		if (err) {
+			/* It holds no file: what failed has put it. */
+			info->failed = nr;
+			break;
+		}
+		cond_resched();
+	}
+	if (!err) {
+		err = memview_update(view, edits, nr, &result);
+		info->failed = result.failed;
+		info->unmapped = result.removed << PAGE_SHIFT;
+	}
+	while (nr--)
+		if (edits[nr].file)
+			fput(edits[nr].file);
+	kvfree(edits);
 	return err;
 }
 
@@ -603,6 +402,7 @@ static const struct memview_ioctl_desc {
 	unsigned int cmd;
 	unsigned int min_size;
 	bool commits;		/* an error now would be a lie (R5) */
+	bool explains;		/* the result is of interest on failure, too */
 	long (*fn)(struct memview *view, void *arg);
 } memview_ioctls[] = {
 	[_IOC_NR(MEMVIEW_GET_INFO)] = {
@@ -649,6 +449,13 @@ static const struct memview_ioctl_desc {
 		.min_size = offsetofend(struct memview_query_info, total),
 		.fn = memview_query,
 	},
+	[_IOC_NR(MEMVIEW_UPDATE)] = {
+		.cmd = MEMVIEW_UPDATE,
+		.min_size = offsetofend(struct memview_update_info, unmapped),
+		.commits = true,
+		.explains = true,
+		.fn = memview_update_ioctl,
+	},
 };
 
 long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -661,6 +468,7 @@ long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct memview_protect_info protect;
 		struct memview_viewfd_info viewfd;
 		struct memview_query_info query;
+		struct memview_update_info update;
 	} buf = {};
 	struct memview *view = file->private_data;
 	const struct memview_ioctl_desc *desc;
@@ -693,7 +501,7 @@ long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return -EFAULT;
 
 	ret = desc->fn(view, &buf);
-	if (ret < 0 || !(desc->cmd & IOC_OUT))
+	if ((ret < 0 && !desc->explains) || !(desc->cmd & IOC_OUT))
 		return ret;
 	if (copy_to_user(uarg, &buf, min(usize, size)) ||
 	    (usize > size && clear_user(uarg + size, usize - size)))

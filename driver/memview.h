@@ -5,6 +5,7 @@
  * Data flows one way: uAPI -> table -> source -> page table.
  *
  *   ioctl.c   the table operations, as user space calls them
+ *   update.c  what they have in common: check, prepare, apply or undo, zap
  *   table.c   which range is where in a view, and how spans cut ranges
  *   source.c  the mirrors of files in the controller's address space
  *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
@@ -59,8 +60,12 @@
  * @file_first: page of the file that @first maps
  * @attach: what it maps
  * @flags: MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE
+ * @change: MEMVIEW_CHANGE_*, what the operation in progress has done to it
+ * @old_flags: @flags before MEMVIEW_CHANGE_FLAGS
+ * @change_next: the next that is spare or touched, in a memview_change
  *
- * Written under ops_lock and memview.lock for writing; read under either.
+ * Written under ops_lock and memview.lock for writing; read under either. The
+ * change fields: ops_lock alone.
  */
 struct memview_range {
 	struct rb_node node;
@@ -70,8 +75,15 @@ struct memview_range {
 	pgoff_t last;
 	pgoff_t file_first;
 	struct memview_attach *attach;
-	u32 flags;
+	u16 flags;
+	u16 old_flags;
+	u16 change;
+	struct memview_range *change_next;
 };
+
+#define MEMVIEW_CHANGE_ADDED	0x1
+#define MEMVIEW_CHANGE_REMOVED	0x2
+#define MEMVIEW_CHANGE_FLAGS	0x4
 
 static inline pgoff_t memview_range_file_last(const struct memview_range *range)
 {
@@ -154,6 +166,7 @@ static inline u64 memview_size(const struct memview *view)
  *	that list holds a reference of the entry it stands on
  * @view_node: in memview.attaches, under memview.lock, while it has ranges or
  *	an operation is about to give it some
+ * @in_use: a reference is held for @ranges
  * @ranges: reverse index by page of the file, under memview.lock; for
  *	invalidations, which arrive by file offset
  * @nr_ranges: entries of @ranges
@@ -167,7 +180,72 @@ struct memview_attach {
 	struct list_head view_node;
 	struct rb_root_cached ranges;
 	unsigned long nr_ranges;
+	bool in_use;
 	struct llist_node reap_node;
+};
+
+/**
+ * struct memview_change - changes of a table, on their way
+ * @view: whose; its ops_lock is held
+ * @spare: allocated ranges, by change_next
+ * @nr_spare: entries of @spare
+ * @touched: ranges that were added, removed or changed, by change_next
+ * @idle: attaches that have lost their last range, by view_node
+ */
+struct memview_change {
+	struct memview *view;
+	struct memview_range *spare;
+	unsigned long nr_spare;
+	struct memview_range *touched;
+	struct list_head idle;
+};
+
+/**
+ * enum memview_edit_kind - what one step of a table operation does
+ * @MEMVIEW_EDIT_MAP: maps a file, with MEMVIEW_MAP_REPLACE over what is there
+ * @MEMVIEW_EDIT_UNMAP: removes what is there
+ * @MEMVIEW_EDIT_PROTECT: gives it other flags
+ * @MEMVIEW_EDIT_RESIZE: sets the size of the view to @first pages
+ */
+enum memview_edit_kind {
+	MEMVIEW_EDIT_MAP,
+	MEMVIEW_EDIT_UNMAP,
+	MEMVIEW_EDIT_PROTECT,
+	MEMVIEW_EDIT_RESIZE,
+};
+
+/**
+ * struct memview_edit - one step of a table operation
+ * @kind: what to do
+ * @flags: MEMVIEW_MAP_* of MAP_FD or PROTECT
+ * @first: first page in the view
+ * @last: last page in the view
+ * @file_first: page of @file that @first is to map
+ * @file: what to map, checked to be of a kind that can be; held by the caller
+ * @attach: of @file, while the operation is prepared and applied
+ * @removed: written: pages that were mapped and are not any more
+ * @zap: written: entries of the span may have lost a right
+ */
+struct memview_edit {
+	enum memview_edit_kind kind;
+	u32 flags;
+	pgoff_t first;
+	pgoff_t last;
+	pgoff_t file_first;
+	struct file *file;
+	struct memview_attach *attach;
+	u64 removed;
+	bool zap;
+};
+
+/**
+ * struct memview_result - what has come of a table operation
+ * @failed: index of the edit that could not be done, or the number of edits
+ * @removed: pages that were mapped and are not any more
+ */
+struct memview_result {
+	unsigned int failed;
+	u64 removed;
 };
 
 /**
@@ -310,20 +388,28 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last);
 void memview_revoke(struct memview *view);
 void memview_revoke_later(struct memview *view);
 
+/* update.c */
+int memview_update(struct memview *view, struct memview_edit *edits,
+		   unsigned int nr, struct memview_result *result);
+
 /* table.c */
 int memview_table_init(void);
 void memview_table_exit(void);
-struct memview_range *memview_range_alloc(void);
-void memview_range_free(struct memview_range *range);
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_first(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_next(struct memview_range *range);
-bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last);
-void memview_table_insert(struct memview *view, struct memview_range *range);
-u64 memview_table_carve(struct memview *view, pgoff_t first, pgoff_t last,
-			struct memview_range **spare, struct list_head *idle);
-void memview_table_split(struct memview *view, pgoff_t page,
-			 struct memview_range **spare);
+unsigned int memview_table_pieces(struct memview *view, pgoff_t first,
+				  pgoff_t last);
+void memview_change_init(struct memview_change *change, struct memview *view);
+int memview_change_reserve(struct memview_change *change, unsigned long nr);
+void memview_change_add(struct memview_change *change,
+			const struct memview_range *new);
+int memview_change_carve(struct memview_change *change, pgoff_t first,
+			 pgoff_t last, u64 *removed);
+int memview_change_flags(struct memview_change *change, pgoff_t first,
+			 pgoff_t last, u32 flags);
+void memview_change_undo(struct memview_change *change);
+void memview_change_end(struct memview_change *change);
 void memview_table_clear(struct memview *view, struct list_head *idle,
 			 struct rb_root *removed);
 void memview_table_free(struct rb_root *removed);
@@ -346,6 +432,7 @@ struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 					  pgoff_t first, pgoff_t last,
 					  u32 rights);
 void memview_attach_put(struct memview_attach *attach);
+void memview_attach_done(struct memview_attach *attach);
 void memview_attach_put_list(struct list_head *idle);
 void memview_segment_put(struct memview_segment *segment);
 struct vm_area_struct *

@@ -733,6 +733,10 @@ struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 	spin_lock(&segment->lock);
 	list_add(&attach->segment_node, &segment->attaches);
 	spin_unlock(&segment->lock);
+	/* Where the next edit of the same operation finds it. */
+	down_write(&view->lock);
+	list_add(&attach->view_node, &view->attaches);
+	up_write(&view->lock);
 out_unlock:
 	mutex_unlock(&mirror->lock);
 	return attach;
@@ -758,12 +762,25 @@ void memview_attach_put(struct memview_attach *attach)
 	kref_put(&attach->ref, memview_attach_release);
 }
 
+/* Drops what memview_attach_get() gave; what got no range leaves the view. */
+void memview_attach_done(struct memview_attach *attach)
+{
+	lockdep_assert_held_write(&attach->view->lock);
+
+	if (!attach->in_use)
+		list_del_init(&attach->view_node);
+	memview_attach_put(attach);
+}
+
 void memview_attach_put_list(struct list_head *idle)
 {
 	struct memview_attach *attach, *next;
 
-	list_for_each_entry_safe(attach, next, idle, view_node)
+	list_for_each_entry_safe(attach, next, idle, view_node) {
+		list_del_init(&attach->view_node);
+		attach->in_use = false;
 		memview_attach_put(attach);
+	}
 }
 
 static void memview_mirror_gc(struct work_struct *work)

@@ -6,6 +6,10 @@
  * An rbtree rather than an interval tree for the view, because ranges never
  * overlap there; and rather than a maple tree, because a commit must not fail
  * (R5) and mas_preallocate() is not exported to modules on 6.1.
+ *
+ * A change of several steps can be undone until it is committed (R5). A range is
+ * never cut in place: it is removed, and its pieces are added. What was removed
+ * is kept until the end, what was added is known by its mark.
  */
 
 #include <linux/interval_tree_generic.h>
@@ -30,17 +34,6 @@ int __init memview_table_init(void)
 void memview_table_exit(void)
 {
 	kmem_cache_destroy(memview_range_cache);
-}
-
-struct memview_range *memview_range_alloc(void)
-{
-	return kmem_cache_alloc(memview_range_cache, GFP_KERNEL_ACCOUNT);
-}
-
-void memview_range_free(struct memview_range *range)
-{
-	if (range)
-		kmem_cache_free(memview_range_cache, range);
 }
 
 static struct memview_range *memview_range_of(struct rb_node *node)
@@ -90,14 +83,6 @@ struct memview_range *memview_table_find(struct memview *view, pgoff_t page)
 	return NULL;
 }
 
-/* Does removing the span leave two pieces of one range? */
-bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last)
-{
-	struct memview_range *range = memview_table_find(view, first);
-
-	return range && range->first < first && range->last > last;
-}
-
 static void memview_attach_index(struct memview_range *range)
 {
 	memview_file_tree_insert(range, &range->attach->ranges);
@@ -108,13 +93,12 @@ static void memview_attach_unindex(struct memview_range *range)
 	memview_file_tree_remove(range, &range->attach->ranges);
 }
 
-/* Adds @range, whose span must be free. The commit of MAP_FD: cannot fail. */
-void memview_table_insert(struct memview *view, struct memview_range *range)
+/* Adds @range, whose span must be free. Cannot fail. */
+static void memview_table_insert(struct memview *view,
+				 struct memview_range *range)
 {
 	struct rb_node **link = &view->table.rb_node, *parent = NULL;
 	struct memview_attach *attach = range->attach;
-
-	lockdep_assert_held_write(&view->lock);
 
 	while (*link) {
 		parent = *link;
@@ -129,9 +113,10 @@ void memview_table_insert(struct memview *view, struct memview_range *range)
 
 	memview_attach_index(range);
 	if (!attach->nr_ranges++) {
-		/* Back from the idle list of this very operation? */
-		if (list_empty(&attach->view_node))
+		/* Or back from the idle list of this very operation. */
+		if (!attach->in_use)
 			kref_get(&attach->ref);
+		attach->in_use = true;
 		list_move(&attach->view_node, &view->attaches);
 	}
 }
@@ -141,9 +126,9 @@ void memview_table_insert(struct memview *view, struct memview_range *range)
  * caller drops it when the zap is over, for until then the attach is how an
  * invalidation finds the view.
  */
-static void memview_table_remove(struct memview *view,
-				 struct memview_range *range,
-				 struct list_head *idle)
+static void memview_table_erase(struct memview *view,
+				struct memview_range *range,
+				struct list_head *idle)
 {
 	struct memview_attach *attach = range->attach;
 
@@ -153,82 +138,245 @@ static void memview_table_remove(struct memview *view,
 
 	rb_erase(&range->node, &view->table);
 	view->nr_ranges--;
-	memview_range_free(range);
 }
 
-/**
- * memview_table_split - make @page the first page of a range, if it is in one
- * @view: the view
- * @page: where to cut
- * @spare: where an allocated range is; taken if there is something to cut
- */
-void memview_table_split(struct memview *view, pgoff_t page,
-			 struct memview_range **spare)
+void memview_change_init(struct memview_change *change, struct memview *view)
 {
-	struct memview_range *range = memview_table_find(view, page);
-	struct memview_range *tail = *spare;
+	*change = (struct memview_change) { .view = view };
+	INIT_LIST_HEAD(&change->idle);
+}
 
-	lockdep_assert_held_write(&view->lock);
-
-	if (!range || range->first == page)
-		return;
-
-	*spare = NULL;
-	*tail = (struct memview_range) {
-		.first		= page,
-		.last		= range->last,
-		.file_first	= range->file_first + (page - range->first),
-		.attach		= range->attach,
-		.flags		= range->flags,
-	};
-	memview_attach_unindex(range);
-	range->last = page - 1;
-	memview_attach_index(range);
-	memview_table_insert(view, tail);
+static void memview_change_give(struct memview_change *change,
+				struct memview_range *range)
+{
+	range->change_next = change->spare;
+	change->spare = range;
+	change->nr_spare++;
 }
 
 /**
- * memview_table_carve - remove a span from the table
- * @view: the view
+ * memview_change_reserve - allocate ranges, outside memview.lock
+ * @change: the change
+ * @nr: as many must be spare
+ *
+ * Return: 0 or -ENOMEM
+ */
+int memview_change_reserve(struct memview_change *change, unsigned long nr)
+{
+	struct memview_range *range;
+
+	while (change->nr_spare < nr) {
+		range = kmem_cache_alloc(memview_range_cache,
+					 GFP_KERNEL_ACCOUNT);
+		if (!range)
+			return -ENOMEM;
+		memview_change_give(change, range);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void memview_change_touch(struct memview_change *change,
+				 struct memview_range *range, u16 what)
+{
+	if (!range->change) {
+		range->change_next = change->touched;
+		change->touched = range;
+	}
+	range->change |= what;
+}
+
+/**
+ * memview_change_add - put a range into the table
+ * @change: the change; something is spare
+ * @new: first, last, file_first, attach and flags of it; its span is free
+ */
+void memview_change_add(struct memview_change *change,
+			const struct memview_range *new)
+{
+	struct memview_range *range = change->spare;
+
+	lockdep_assert_held_write(&change->view->lock);
+
+	change->spare = range->change_next;
+	change->nr_spare--;
+	*range = *new;
+	range->change = 0;
+	memview_change_touch(change, range, MEMVIEW_CHANGE_ADDED);
+	memview_table_insert(change->view, range);
+}
+
+static void memview_change_remove(struct memview_change *change,
+				  struct memview_range *range)
+{
+	memview_change_touch(change, range, MEMVIEW_CHANGE_REMOVED);
+	memview_table_erase(change->view, range, &change->idle);
+}
+
+/* Adds the part of @range, which has been removed, from @first to @last. */
+static void memview_change_add_part(struct memview_change *change,
+				    const struct memview_range *range,
+				    pgoff_t first, pgoff_t last)
+{
+	struct memview_range part = *range;
+
+	part.first = first;
+	part.last = last;
+	part.file_first += first - range->first;
+	memview_change_add(change, &part);
+}
+
+/* Pieces of ranges that stay when the span is removed. */
+unsigned int memview_table_pieces(struct memview *view, pgoff_t first,
+				  pgoff_t last)
+{
+	struct memview_range *range = memview_table_find(view, first);
+	unsigned int pieces = range && range->first < first;
+
+	if (!range || range->last < last)
+		range = memview_table_find(view, last);
+	return pieces + (range && range->last > last);
+}
+
+/**
+ * memview_change_carve - remove a span from the table
+ * @change: the change
  * @first: first page
  * @last: last page
- * @spare: an allocated range, taken if memview_table_cuts()
- * @idle: gets the attaches that have no range any more
+ * @removed: gets the number of pages removed
  *
- * Return: the pages removed
+ * Return: 0, or -EAGAIN when it takes more spare ranges
  */
-u64 memview_table_carve(struct memview *view, pgoff_t first, pgoff_t last,
-			struct memview_range **spare, struct list_head *idle)
+int memview_change_carve(struct memview_change *change, pgoff_t first,
+			 pgoff_t last, u64 *removed)
 {
+	struct memview *view = change->view;
 	struct memview_range *range, *next;
-	u64 removed = 0;
 
 	lockdep_assert_held_write(&view->lock);
 
-	if (memview_table_cuts(view, first, last))
-		memview_table_split(view, last + 1, spare);
-
+	*removed = 0;
+	if (memview_table_pieces(view, first, last) > change->nr_spare)
+		return -EAGAIN;
 	for (range = memview_table_first(view, first);
 	     range && range->first <= last; range = next) {
 		cond_resched();
 		next = memview_table_next(range);
-		removed += min(range->last, last) - max(range->first, first) + 1;
+		*removed += min(range->last, last) -
+			    max(range->first, first) + 1;
 
-		if (range->first >= first && range->last <= last) {
-			memview_table_remove(view, range, idle);
+		memview_change_remove(change, range);
+		if (range->first < first)
+			memview_change_add_part(change, range, range->first,
+						first - 1);
+		if (range->last > last)
+			memview_change_add_part(change, range, last + 1,
+						range->last);
+	}
+	return 0;
+}
+
+/* Makes @page the first page of a range, if it is in one: takes two spares. */
+static void memview_change_split(struct memview_change *change, pgoff_t page)
+{
+	struct memview_range *range = memview_table_find(change->view, page);
+
+	if (!range || range->first == page)
+		return;
+	memview_change_remove(change, range);
+	memview_change_add_part(change, range, range->first, page - 1);
+	memview_change_add_part(change, range, page, range->last);
+}
+
+/**
+ * memview_change_flags - give a span other flags
+ * @change: the change
+ * @first: first page
+ * @last: last page
+ * @flags: as in memview_range
+ *
+ * Return: 0, or -EAGAIN when it takes more spare ranges
+ */
+int memview_change_flags(struct memview_change *change, pgoff_t first,
+			 pgoff_t last, u32 flags)
+{
+	struct memview *view = change->view;
+	struct memview_range *range;
+
+	lockdep_assert_held_write(&view->lock);
+
+	if (2 * memview_table_pieces(view, first, last) > change->nr_spare)
+		return -EAGAIN;
+	memview_change_split(change, first);
+	memview_change_split(change, last + 1);
+	for (range = memview_table_first(view, first);
+	     range && range->last <= last; range = memview_table_next(range)) {
+		if (!range->change)
+			range->old_flags = range->flags;
+		memview_change_touch(change, range, MEMVIEW_CHANGE_FLAGS);
+		range->flags = flags;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* As if nothing had been changed; what was reserved is spare again. */
+void memview_change_undo(struct memview_change *change)
+{
+	const u16 both = MEMVIEW_CHANGE_ADDED | MEMVIEW_CHANGE_REMOVED;
+	struct memview *view = change->view;
+	struct memview_range *range;
+
+	lockdep_assert_held_write(&view->lock);
+
+	/* First makes room: what was removed lay where something was added. */
+	for (range = change->touched; range; range = range->change_next)
+		if ((range->change & both) == MEMVIEW_CHANGE_ADDED)
+			memview_table_erase(view, range, &change->idle);
+
+	while ((range = change->touched)) {
+		u16 what = range->change;
+
+		change->touched = range->change_next;
+		range->change = 0;
+		cond_resched();
+		if (what & MEMVIEW_CHANGE_ADDED) {
+			memview_change_give(change, range);
 			continue;
 		}
-		/* In the view's tree a trimmed range keeps its place. */
-		memview_attach_unindex(range);
-		if (range->first < first) {
-			range->last = first - 1;
-		} else {
-			range->file_first += last + 1 - range->first;
-			range->first = last + 1;
-		}
-		memview_attach_index(range);
+		if (what & MEMVIEW_CHANGE_FLAGS)
+			range->flags = range->old_flags;
+		if (what & MEMVIEW_CHANGE_REMOVED)
+			memview_table_insert(view, range);
 	}
-	return removed;
+}
+
+/**
+ * memview_change_end - free what a change has left over
+ * @change: the change, of which nothing can be undone any more
+ *
+ * After the zap: attaches that have lost their last range go with it.
+ */
+void memview_change_end(struct memview_change *change)
+{
+	struct memview_range *range;
+
+	lockdep_assert_held(&change->view->ops_lock);
+
+	while ((range = change->touched)) {
+		change->touched = range->change_next;
+		if (range->change & MEMVIEW_CHANGE_REMOVED)
+			kmem_cache_free(memview_range_cache, range);
+		else
+			range->change = 0;
+		cond_resched();
+	}
+	while ((range = change->spare)) {
+		change->spare = range->change_next;
+		kmem_cache_free(memview_range_cache, range);
+		cond_resched();
+	}
+	memview_attach_put_list(&change->idle);
 }
 
 /* Empties the table at once; memview_table_free() does the long rest. */
@@ -254,7 +402,7 @@ void memview_table_free(struct rb_root *removed)
 	struct memview_range *range, *next;
 
 	rbtree_postorder_for_each_entry_safe(range, next, removed, node) {
-		memview_range_free(range);
+		kmem_cache_free(memview_range_cache, range);
 		cond_resched();
 	}
 	*removed = RB_ROOT;

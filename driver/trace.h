@@ -31,8 +31,8 @@
 /* The inode number names the view in all events, in fstat and in maps. */
 
 TRACE_EVENT(memview_map,
-	TP_PROTO(const struct memview *view, const struct memview_range *range),
-	TP_ARGS(view, range),
+	TP_PROTO(const struct memview *view, const struct memview_edit *edit),
+	TP_ARGS(view, edit),
 	TP_STRUCT__entry(
 		__field(unsigned long, ino)
 		__field(pgoff_t, first)
@@ -42,10 +42,10 @@ TRACE_EVENT(memview_map,
 	),
 	TP_fast_assign(
 		__entry->ino = view->inode->i_ino;
-		__entry->first = range->first;
-		__entry->last = range->last;
-		__entry->file_first = range->file_first;
-		__entry->flags = range->flags;
+		__entry->first = edit->first;
+		__entry->last = edit->last;
+		__entry->file_first = edit->file_first;
+		__entry->flags = edit->flags;
 	),
 	TP_printk("view=%lu pages=%lu-%lu file_page=%lu flags=%s",
 		  __entry->ino, __entry->first, __entry->last,

@@ -56,6 +56,15 @@
 
 /* struct memview_info.features */
 #define MEMVIEW_FEATURE_LAZY_WRITE	0x01
+#define MEMVIEW_FEATURE_UPDATE		0x02
+
+/* struct memview_op.op */
+#define MEMVIEW_OP_MAP		0
+#define MEMVIEW_OP_UNMAP	1
+#define MEMVIEW_OP_PROTECT	2
+
+/* Most operations in one MEMVIEW_UPDATE. */
+#define MEMVIEW_UPDATE_MAX	65536
 
 /* struct memview_info.state */
 #define MEMVIEW_STATE_REVOKED	0x01
@@ -205,6 +214,48 @@ struct memview_query_info {
 };
 
 /**
+ * struct memview_op - one operation of MEMVIEW_UPDATE
+ * @op: MEMVIEW_OP_MAP, MEMVIEW_OP_UNMAP or MEMVIEW_OP_PROTECT
+ * @flags: as in struct memview_map_fd_info and struct memview_protect_info;
+ *	0 for MEMVIEW_OP_UNMAP
+ * @mem_offset: first byte of the span in the view
+ * @size: bytes of the span, not 0
+ * @fd_offset: MEMVIEW_OP_MAP: first byte of the file; else 0
+ * @fd: MEMVIEW_OP_MAP: the file; else 0
+ * @__pad: must be zero
+ */
+struct memview_op {
+	__u32 op;
+	__u32 flags;
+	__u64 mem_offset;
+	__u64 size;
+	__u64 fd_offset;
+	__s32 fd;
+	__u32 __pad;
+};
+
+/**
+ * struct memview_update_info - argument of MEMVIEW_UPDATE
+ * @ops: user pointer to @count entries of @op_size bytes
+ * @count: operations, 0 to MEMVIEW_UPDATE_MAX
+ * @op_size: sizeof(struct memview_op) of the caller; bytes that the kernel does
+ *	not know must be zero
+ * @flags: must be zero
+ * @failed: written by the kernel, also on failure: index of the operation that
+ *	could not be done, or @count when it was none of them
+ * @unmapped: written by the kernel: bytes that were mapped and, by one of the
+ *	operations, were not any more
+ */
+struct memview_update_info {
+	__u64 ops;
+	__u32 count;
+	__u32 op_size;
+	__u32 flags;
+	__u32 failed;
+	__u64 unmapped;
+};
+
+/**
  * MEMVIEW_GET_INFO - sizes, limits, feature and state bits
  *
  * From any process. Only the common errnos.
@@ -314,5 +365,22 @@ struct memview_query_info {
  * memview_range_info; count larger than 2^20. ENOMEM: no memory.
  */
 #define MEMVIEW_QUERY		_IOWR(MEMVIEW_IOC_TYPE, 0x08, struct memview_query_info)
+
+/**
+ * MEMVIEW_UPDATE - do several table operations at once
+ *
+ * In their order, each as if those before it were done; all of them or, when
+ * one cannot be done, none. No fault of a peer, and no other ioctl, finds some
+ * of them done and others not. What loses a right is zapped once for each span
+ * of adjacent pages, however many operations touch it.
+ *
+ * The errnos of MEMVIEW_MAP_FD, MEMVIEW_UNMAP_FD and MEMVIEW_PROTECT, with
+ * memview_update_info.failed; and EINVAL: flags not zero, unknown op, a field
+ * that the op does not use is not zero, op_size smaller than the first version
+ * of struct memview_op or larger than a page, count larger than
+ * MEMVIEW_UPDATE_MAX. E2BIG: an operation with bytes that are not known here
+ * and not zero. EFAULT: @ops is not readable. ENOMEM: no memory.
+ */
+#define MEMVIEW_UPDATE		_IOWR(MEMVIEW_IOC_TYPE, 0x09, struct memview_update_info)
 
 #endif /* _UAPI_LINUX_MEMORY_VIEW_H */

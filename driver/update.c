@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Table operations: one edit, or several that are done all or not at all.
+ *
+ * All that can sleep or fail for want of memory comes first, under ops_lock
+ * alone. The edits are then applied one after the other under memview.lock, so
+ * that each sees what those before it have done and nobody else sees any of it
+ * alone; one that cannot be done undoes them all (R5). Then everything that has
+ * lost a right is zapped, and only then the operation returns (R1).
+ */
+
+#include <linux/slab.h>
+#include <linux/sort.h>
+
+#include "memview.h"
+#include "trace.h"
+
+/* Starts a table operation; with 0, mutex_unlock() must follow. */
+static int memview_update_begin(struct memview *view)
+{
+	int err = 0;
+
+	mutex_lock(&view->ops_lock);
+	if (view->dead)
+		err = -ESHUTDOWN;
+	else if (view->mirror && view->mirror->mm != current->mm)
+		err = -EIO;
+	if (err)
+		mutex_unlock(&view->ops_lock);
+	return err;
+}
+
+static bool memview_is_free(struct memview *view, pgoff_t first, pgoff_t last)
+{
+	struct memview_range *range = memview_table_first(view, first);
+
+	return !range || range->first > last;
+}
+
+/*
+ * Is the span fully mapped, by ranges that may have these rights? A right can
+ * be given back, but one that mmap(2) has not been asked for is not known to be
+ * allowed (R6).
+ *
+ * Return: whether anything changes, or an errno
+ */
+static int memview_protect_check(struct memview *view,
+				 const struct memview_edit *edit)
+{
+	struct memview_range *range;
+	pgoff_t next = edit->first;
+	bool changes = false;
+
+	for (range = memview_table_first(view, next);
+	     range && range->first <= next && next <= edit->last;
+	     range = memview_table_next(range)) {
+		struct memview_segment *segment = range->attach->segment;
+
+		if ((edit->flags & MEMVIEW_MAP_WRITE) && !segment->writable)
+			return -EACCES;
+		if ((edit->flags & MEMVIEW_MAP_EXEC) &&
+		    !READ_ONCE(segment->exec_ok))
+			return -EACCES;
+		changes |= range->flags != edit->flags;
+		next = range->last + 1;
+		cond_resched();
+	}
+	return next > edit->last ? changes : -ENOENT;
+}
+
+/* The source of what is to be mapped. */
+static int memview_edit_attach(struct memview *view, struct memview_edit *edit)
+{
+	struct memview_mirror *mirror = view->mirror;
+	struct memview_attach *attach;
+	pgoff_t file_last = edit->file_first + (edit->last - edit->first);
+
+	if (!mirror) {
+		mirror = memview_mirror_get_current();
+		if (IS_ERR(mirror))
+			return PTR_ERR(mirror);
+	}
+	attach = memview_attach_get(mirror, view, edit->file, edit->file_first,
+				    file_last,
+				    edit->flags & MEMVIEW_MAP_RIGHTS);
+	if (IS_ERR(attach)) {
+		if (!view->mirror)
+			memview_mirror_put(mirror);
+		return PTR_ERR(attach);
+	}
+	if (!view->mirror)
+		memview_mirror_add(mirror, view);
+	edit->attach = attach;
+	return 0;
+}
+
+/* @first: the table is what the edit will meet, so that it need not be tried. */
+static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
+				bool first)
+{
+	if (edit->kind == MEMVIEW_EDIT_RESIZE)
+		return 0;
+	if (edit->last >= memview_size(view) >> PAGE_SHIFT)
+		return -ERANGE;
+	if (edit->kind != MEMVIEW_EDIT_MAP)
+		return 0;
+	if (first && !(edit->flags & MEMVIEW_MAP_REPLACE) &&
+	    !memview_is_free(view, edit->first, edit->last))
+		return -EEXIST;
+	return memview_edit_attach(view, edit);
+}
+
+/* The ranges, if any, hold what they need. */
+static void memview_edits_put(struct memview *view, struct memview_edit *edits,
+			      unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (edits[i].attach)
+			memview_attach_done(edits[i].attach);
+}
+
+/* Ranges that the edit takes if none before it cuts anything. */
+static unsigned int memview_edit_spares(struct memview *view,
+					const struct memview_edit *edit)
+{
+	unsigned int pieces = memview_table_pieces(view, edit->first,
+						   edit->last);
+
+	switch (edit->kind) {
+	case MEMVIEW_EDIT_MAP:
+		return 1 + pieces;
+	case MEMVIEW_EDIT_PROTECT:
+		return 2 * pieces;
+	default:
+		return pieces;
+	}
+}
+
+/* And the most that any can take. */
+#define MEMVIEW_EDIT_SPARES	4
+
+static int memview_edit_apply(struct memview_change *change,
+			      struct memview_edit *edit)
+{
+	struct memview *view = change->view;
+	int err;
+
+	switch (edit->kind) {
+	case MEMVIEW_EDIT_MAP:
+		if (!(edit->flags & MEMVIEW_MAP_REPLACE) &&
+		    !memview_is_free(view, edit->first, edit->last))
+			return -EEXIST;
+		err = memview_change_carve(change, edit->first, edit->last,
+					   &edit->removed);
+		if (err)
+			return err;
+		if (!change->nr_spare)
+			return -EAGAIN;
+		memview_change_add(change, &(struct memview_range) {
+			.first		= edit->first,
+			.last		= edit->last,
+			.file_first	= edit->file_first,
+			.attach		= edit->attach,
+			.flags		= edit->flags & (MEMVIEW_MAP_RIGHTS |
+					  MEMVIEW_MAP_LAZY_WRITE),
+		});
+		edit->zap = edit->removed;
+		return 0;
+
+	case MEMVIEW_EDIT_UNMAP:
+		err = memview_change_carve(change, edit->first, edit->last,
+					   &edit->removed);
+		edit->zap = edit->removed;
+		return err;
+
+	case MEMVIEW_EDIT_PROTECT:
+		err = memview_protect_check(view, edit);
+		/*
+		 * A right that is added zaps too: KVM never upgrades a present
+		 * read-only entry of a VM_PFNMAP mapping.
+		 */
+		edit->zap = err > 0;
+		if (err > 0)
+			err = memview_change_flags(change, edit->first,
+						   edit->last, edit->flags);
+		return err;
+
+	case MEMVIEW_EDIT_RESIZE:
+		err = memview_change_carve(change, edit->first, edit->last,
+					   &edit->removed);
+		if (err)
+			return err;
+		i_size_write(view->inode, (u64)edit->first << PAGE_SHIFT);
+		edit->zap = edit->removed;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* Applies all, or none. */
+static int memview_update_apply(struct memview_change *change,
+				struct memview_edit *edits, unsigned int nr,
+				unsigned int *failed)
+{
+	struct memview *view = change->view;
+	unsigned long limit = READ_ONCE(memview_max_ranges);
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < nr && !err; i++) {
+		unsigned long before = view->nr_ranges;
+
+		*failed = i;
+		err = memview_edit_apply(change, &edits[i]);
+		if (!err && view->nr_ranges > before && view->nr_ranges > limit)
+			err = -ENOSPC;
+		cond_resched();
+	}
+	if (err)
+		memview_change_undo(change);
+	return err;
+}
+
+static int memview_edit_cmp(const void *a, const void *b)
+{
+	const struct memview_edit *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * Makes one edit of those whose spans touch, so that each span is zapped once.
+ * Return: how many there are
+ */
+static unsigned int memview_edits_merge(struct memview_edit *edits,
+					unsigned int nr)
+{
+	unsigned int i, zaps = 0;
+
+	for (i = 0; i < nr; i++)
+		if (edits[i].zap)
+			edits[zaps++] = edits[i];
+	if (zaps < 2)
+		return zaps;
+	sort(edits, zaps, sizeof(*edits), memview_edit_cmp, NULL);
+	nr = zaps;
+	for (i = 1, zaps = 0; i < nr; i++) {
+		if (edits[i].first <= edits[zaps].last + 1)
+			edits[zaps].last = max(edits[zaps].last, edits[i].last);
+		else
+			edits[++zaps] = edits[i];
+	}
+	return zaps + 1;
+}
+
+static void memview_edits_zap(struct memview *view,
+			      const struct memview_edit *edits, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		memview_zap(view, edits[i].first,
+			    min(edits[i].last, ULONG_MAX >> PAGE_SHIFT));
+}
+
+static void memview_edit_trace(struct memview *view,
+			       const struct memview_edit *edit)
+{
+	switch (edit->kind) {
+	case MEMVIEW_EDIT_MAP:
+		trace_memview_map(view, edit);
+		break;
+	case MEMVIEW_EDIT_PROTECT:
+		trace_memview_protect(view, edit->first, edit->last,
+				      edit->flags);
+		break;
+	case MEMVIEW_EDIT_UNMAP:
+	case MEMVIEW_EDIT_RESIZE:
+		trace_memview_unmap(view, edit->first, edit->last,
+				    edit->removed);
+		break;
+	}
+}
+
+/*
+ * Applies the edits under memview.lock, with as many spare ranges as they turn
+ * out to need.
+ */
+static int memview_update_commit(struct memview_change *change,
+				 struct memview_edit *edits, unsigned int nr,
+				 struct memview_result *result)
+{
+	struct memview *view = change->view;
+	unsigned long spares = 0;
+	unsigned int i, zaps;
+	int err;
+
+	for (i = 0; i < nr; i++)
+		spares += memview_edit_spares(view, &edits[i]);
+	err = memview_change_reserve(change, spares);
+	if (err)
+		return err;
+
+	if (MEMVIEW_BROKEN_zap_first)
+		memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
+
+	down_write(&view->lock);
+	err = memview_update_apply(change, edits, nr, &result->failed);
+	if (err == -EAGAIN) {
+		/* An edit cuts what one before it has made. */
+		up_write(&view->lock);
+		err = memview_change_reserve(change, (unsigned long)nr *
+					     MEMVIEW_EDIT_SPARES);
+		if (err)
+			return err;
+		down_write(&view->lock);
+		err = memview_update_apply(change, edits, nr, &result->failed);
+	}
+	if (err) {
+		up_write(&view->lock);
+		return err;
+	}
+	view->gen++;
+	for (i = 0; i < nr; i++) {
+		memview_edit_trace(view, &edits[i]);
+		result->removed += edits[i].removed;
+	}
+	memview_edits_put(view, edits, nr);
+	zaps = memview_edits_merge(edits, nr);
+	if (zaps) {
+		view->pending_first = edits[0].first;
+		view->pending_last = edits[zaps - 1].last;
+	}
+	up_write(&view->lock);
+
+	if (!MEMVIEW_BROKEN_zap_first)
+		memview_edits_zap(view, edits, zaps);
+	WRITE_ONCE(view->pending_first, ULONG_MAX);
+	return 0;
+}
+
+/**
+ * memview_update - a table operation
+ * @view: the view
+ * @edits: what to do, in this order, all or nothing; of no use afterwards
+ * @nr: entries of @edits
+ * @result: what has come of it
+ *
+ * Return: 0 when no CPU can use any more what has been taken away; or the
+ * errnos of the ioctls
+ */
+int memview_update(struct memview *view, struct memview_edit *edits,
+		   unsigned int nr, struct memview_result *result)
+{
+	struct memview_change change;
+	unsigned int i;
+	int err;
+
+	*result = (struct memview_result) { .failed = nr };
+	err = memview_update_begin(view);
+	if (err)
+		return err;
+	memview_change_init(&change, view);
+
+	for (i = 0; i < nr && !err; i++) {
+		err = memview_edit_prepare(view, &edits[i], !i);
+		if (err)
+			result->failed = i;
+		cond_resched();
+	}
+	if (!err)
+		err = memview_update_commit(&change, edits, nr, result);
+	if (err) {
+		down_write(&view->lock);
+		memview_edits_put(view, edits, nr);
+		up_write(&view->lock);
+	}
+	memview_change_end(&change);
+	mutex_unlock(&view->ops_lock);
+	return err;
+}
