@@ -10,4 +10,10 @@
 #include "memview.h"
 #pragma GCC visibility pop
 
+/*
+ * ioctl(2) on a control fd: -errno on failure, errno left alone, called again
+ * after a signal.
+ */
+int memview_control_ioctl(int fd, unsigned long request, void *arg);
+
 #endif /* LIBMEMVIEW_INTERNAL_H */

@@ -17,7 +17,8 @@
  *   any process.
  * - Functions on a view are never interrupted: -EINTR is retried inside.
  * - Thread-safe: threads may use one view at the same time, except that none may
- *   use it during or after memview_close().
+ *   use it during or after memview_close(). A batch is like a variable: while
+ *   one thread changes or frees it, no other may use it.
  * - Nothing is printed, no signal is raised or caught, nothing exits.
  * - Pointers must be valid unless a comment says that they may be NULL.
  */
@@ -50,14 +51,24 @@ extern "C" {
 
 /* struct memview_status.features: MEMVIEW_LAZY_WRITE is known. */
 #define MEMVIEW_CAN_LAZY_WRITE	(1ULL << 0)
+/* struct memview_status.features: memview_batch_apply() works. */
+#define MEMVIEW_CAN_UPDATE	(1ULL << 1)
 
 /* Largest count that memview_query() takes. */
 #define MEMVIEW_QUERY_MAX	(1U << 20)
+
+/* Most operations in a batch that memview_batch_apply() takes. */
+#define MEMVIEW_BATCH_MAX	(1U << 16)
 
 /**
  * struct memview - a view, seen from its controller; opaque
  */
 struct memview;
+
+/**
+ * struct memview_batch - operations to be done on a view together; opaque
+ */
+struct memview_batch;
 
 /**
  * struct memview_status - what memview_info() tells about a view
@@ -274,6 +285,133 @@ int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,
  */
 int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
 		    unsigned int flags);
+
+/**
+ * memview_batch_new() - make an empty batch
+ * @batchp: where to put it; untouched on failure
+ *
+ * A batch collects operations, which memview_batch_apply() then does in their
+ * order and all or none. It belongs to no view, takes up no file descriptor, and
+ * grows as needed.
+ *
+ * Return: 0, or
+ * -ENOMEM: no memory.
+ */
+int memview_batch_new(struct memview_batch **batchp);
+
+/**
+ * memview_batch_free() - free a batch
+ * @batch: the batch; NULL does nothing
+ */
+void memview_batch_free(struct memview_batch *batch);
+
+/**
+ * memview_batch_clear() - forget the operations of a batch
+ * @batch: the batch, which keeps its memory for the next ones
+ */
+void memview_batch_clear(struct memview_batch *batch);
+
+/**
+ * memview_batch_count() - number of operations in a batch
+ * @batch: the batch
+ *
+ * Return: the number, which is also the index that the next operation gets.
+ * Cannot fail.
+ */
+size_t memview_batch_count(const struct memview_batch *batch);
+
+/**
+ * memview_batch_map() - append what memview_map() does
+ * @batch: the batch
+ * @mem_offset: as for memview_map()
+ * @fd: as for memview_map(), but *borrowed*: the batch has only the number. It
+ *	must stay open until the batch has been applied for the last time, and
+ *	means whatever is open by that number then
+ * @fd_offset: as for memview_map()
+ * @size: as for memview_map()
+ * @flags: as for memview_map()
+ *
+ * Nothing is checked before memview_batch_apply(), here and in the functions
+ * that follow.
+ *
+ * Return: 0, or
+ * -ENOMEM: no memory; the batch is as it was.
+ */
+int memview_batch_map(struct memview_batch *batch, uint64_t mem_offset, int fd,
+		      uint64_t fd_offset, uint64_t size, unsigned int flags);
+
+/**
+ * memview_batch_replace() - append what memview_replace() does
+ * @batch: the batch
+ * @mem_offset: as for memview_replace()
+ * @fd: as for memview_batch_map()
+ * @fd_offset: as for memview_replace()
+ * @size: as for memview_replace()
+ * @flags: as for memview_replace()
+ *
+ * Return: 0, or -ENOMEM as for memview_batch_map().
+ */
+int memview_batch_replace(struct memview_batch *batch, uint64_t mem_offset,
+			  int fd, uint64_t fd_offset, uint64_t size,
+			  unsigned int flags);
+
+/**
+ * memview_batch_unmap() - append what memview_unmap() does
+ * @batch: the batch
+ * @mem_offset: as for memview_unmap()
+ * @size: as for memview_unmap()
+ *
+ * Return: 0, or -ENOMEM as for memview_batch_map().
+ */
+int memview_batch_unmap(struct memview_batch *batch, uint64_t mem_offset,
+			uint64_t size);
+
+/**
+ * memview_batch_protect() - append what memview_protect() does
+ * @batch: the batch
+ * @mem_offset: as for memview_protect()
+ * @size: as for memview_protect()
+ * @flags: as for memview_protect()
+ *
+ * Return: 0, or -ENOMEM as for memview_batch_map().
+ */
+int memview_batch_protect(struct memview_batch *batch, uint64_t mem_offset,
+			  uint64_t size, unsigned int flags);
+
+/**
+ * memview_batch_apply() - do the operations of a batch, all or none
+ * @view: the view
+ * @batch: the batch; stays as it is, and can be applied again, also to another
+ *	view
+ * @failed: where to put the index (from 0, in the order of appending) of the
+ *	operation that could not be done; memview_batch_count() if it was none
+ *	of them, also on success. May be NULL
+ * @unmapped: where to put the number of bytes that were mapped and, by one of
+ *	the operations, were not any more; untouched on failure; may be NULL
+ *
+ * Each operation is done as if those before it were: one may map what an earlier
+ * one has unmapped. No fault of a peer, and no other call on the view, finds
+ * some of them done and others not. What loses a right is taken away once for
+ * each span of adjacent pages, not once for each operation, and this is where
+ * a batch is faster than the calls that it stands for.
+ *
+ * If several operations cannot be done, @failed tells one of them, which is not
+ * always the first: what can be seen without the view is looked at before.
+ *
+ * An empty batch does nothing and succeeds, if the driver knows batches at all.
+ *
+ * Return: 0, or
+ * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_UPDATE
+ *	(memview_status.features);
+ * -E2BIG: more than MEMVIEW_BATCH_MAX operations;
+ * -EBADF, -EINVAL, ...: the errnos of memview_map(), memview_replace(),
+ *	memview_unmap() or memview_protect(), whichever operation @failed is;
+ * -ENOMEM: with @failed or without: no memory;
+ * -EIO: as for memview_set_size();
+ * -ESHUTDOWN: the view is revoked.
+ */
+int memview_batch_apply(struct memview *view, const struct memview_batch *batch,
+			size_t *failed, uint64_t *unmapped);
 
 /**
  * memview_query() - list the ranges in ascending order of mem_offset

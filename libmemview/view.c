@@ -24,6 +24,7 @@ _Static_assert(MEMVIEW_WRITE == MEMVIEW_MAP_WRITE, "flag");
 _Static_assert(MEMVIEW_EXEC == MEMVIEW_MAP_EXEC, "flag");
 _Static_assert(MEMVIEW_LAZY_WRITE == MEMVIEW_MAP_LAZY_WRITE, "flag");
 _Static_assert(MEMVIEW_CAN_LAZY_WRITE == MEMVIEW_FEATURE_LAZY_WRITE, "feature");
+_Static_assert(MEMVIEW_CAN_UPDATE == MEMVIEW_FEATURE_UPDATE, "feature");
 
 /*
  * The kernel writes memview_query()'s array directly: struct memview_range is
@@ -46,7 +47,7 @@ ASSERT_SAME_FIELD(flags);
  * An ioctl that fails has changed nothing, so calling again after a signal is
  * always right; the signal's handler has run by then.
  */
-static int control_ioctl(int fd, unsigned long request, void *arg)
+int memview_control_ioctl(int fd, unsigned long request, void *arg)
 {
 	int saved_errno = errno;
 	int ret;
@@ -86,7 +87,7 @@ static int check_device(int fd)
 
 	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
 		return -ENOTTY;
-	ret = control_ioctl(fd, MEMVIEW_GET_INFO, &info);
+	ret = memview_control_ioctl(fd, MEMVIEW_GET_INFO, &info);
 	if (ret == -EACCES || ret == -EPERM)
 		return ret;
 	if (ret || !info.page_size)
@@ -151,7 +152,7 @@ int memview_set_size(struct memview *view, uint64_t size)
 {
 	struct memview_size_info info = { .size = size };
 
-	return control_ioctl(view->fd, MEMVIEW_SET_SIZE, &info);
+	return memview_control_ioctl(view->fd, MEMVIEW_SET_SIZE, &info);
 }
 
 static int map_fd(struct memview *view, uint64_t mem_offset, int fd,
@@ -165,7 +166,7 @@ static int map_fd(struct memview *view, uint64_t mem_offset, int fd,
 		.mem_offset = mem_offset,
 	};
 
-	return control_ioctl(view->fd, MEMVIEW_MAP_FD, &info);
+	return memview_control_ioctl(view->fd, MEMVIEW_MAP_FD, &info);
 }
 
 int memview_map(struct memview *view, uint64_t mem_offset, int fd,
@@ -195,7 +196,7 @@ int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,
 	};
 	int ret;
 
-	ret = control_ioctl(view->fd, MEMVIEW_UNMAP_FD, &info);
+	ret = memview_control_ioctl(view->fd, MEMVIEW_UNMAP_FD, &info);
 	if (!ret && unmapped)
 		*unmapped = info.unmapped;
 	return ret;
@@ -210,7 +211,7 @@ int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
 		.flags = flags,
 	};
 
-	return control_ioctl(view->fd, MEMVIEW_PROTECT, &info);
+	return memview_control_ioctl(view->fd, MEMVIEW_PROTECT, &info);
 }
 
 int memview_query(struct memview *view, uint64_t *mem_offset,
@@ -225,7 +226,7 @@ int memview_query(struct memview *view, uint64_t *mem_offset,
 	};
 	int ret;
 
-	ret = control_ioctl(view->fd, MEMVIEW_QUERY, &info);
+	ret = memview_control_ioctl(view->fd, MEMVIEW_QUERY, &info);
 	if (ret < 0)
 		return ret;
 	if (mem_offset)
@@ -240,7 +241,7 @@ int memview_info(struct memview *view, struct memview_status *status)
 	struct memview_info info = { 0 };
 	int ret;
 
-	ret = control_ioctl(view->fd, MEMVIEW_GET_INFO, &info);
+	ret = memview_control_ioctl(view->fd, MEMVIEW_GET_INFO, &info);
 	if (ret)
 		return ret;
 	*status = (struct memview_status) {
@@ -259,17 +260,17 @@ int memview_info(struct memview *view, struct memview_status *status)
 
 int memview_view_fd(struct memview *view)
 {
-	return control_ioctl(view->fd, MEMVIEW_GET_VIEWFD, NULL);
+	return memview_control_ioctl(view->fd, MEMVIEW_GET_VIEWFD, NULL);
 }
 
 int memview_view_fd_rights(struct memview *view, unsigned int rights)
 {
 	struct memview_viewfd_info info = { .rights = rights };
 
-	return control_ioctl(view->fd, MEMVIEW_GET_VIEWFD_RIGHTS, &info);
+	return memview_control_ioctl(view->fd, MEMVIEW_GET_VIEWFD_RIGHTS, &info);
 }
 
 int memview_revoke(struct memview *view)
 {
-	return control_ioctl(view->fd, MEMVIEW_REVOKE, NULL);
+	return memview_control_ioctl(view->fd, MEMVIEW_REVOKE, NULL);
 }

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * libmemview's view functions against a device that is not there: the linker
- * wraps open, ioctl, close and malloc (--wrap). What the library passes to the
- * kernel is recorded, what the kernel answers is scripted.
- */
+/* libmemview's view functions against a device that is not there. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -21,164 +16,9 @@
 #include <cmocka.h>
 #include <linux/memory-view.h>
 
+#include "fake_device.h"
 #include "fds.h"
 #include "memview.h"
-
-/* A value that no function has a reason to set errno to. */
-#define UNTOUCHED 4095
-
-static struct {
-	bool fake;		/* wrappers record and script; else they pass through */
-	const char *stand_in;	/* what open really opens */
-	int open_errno;		/* open fails with it */
-	int open_calls;
-	int open_flags;
-	char open_path[64];
-	int closed_fd;
-	bool malloc_fails;
-	int ioctl_calls;
-	int ioctl_fd;
-	unsigned long request;
-	unsigned char arg[128];	/* as the kernel would have read it */
-	void *arg_pointer;
-	int ioctl_ret;
-	int ioctl_errno;	/* ioctl fails with it */
-	int eintr;		/* so many calls fail with EINTR before */
-	unsigned char out[128];	/* what the kernel writes if the ioctl reads */
-} dev;
-
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __real_ioctl(int fd, unsigned long request, ...);
-int __wrap_ioctl(int fd, unsigned long request, ...);
-int __real_close(int fd);
-int __wrap_close(int fd);
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-
-static int fake_open(const char *path, int flags)
-{
-	dev.open_calls++;
-	dev.open_flags = flags;
-	snprintf(dev.open_path, sizeof(dev.open_path), "%s", path);
-	if (dev.open_errno) {
-		errno = dev.open_errno;
-		return -1;
-	}
-	return __real_open(dev.stand_in, flags);
-}
-
-int __wrap_open(const char *path, int flags, ...)
-{
-	va_list ap;
-	int mode;
-
-	if (dev.fake)
-		return fake_open(path, flags);
-	va_start(ap, flags);
-	mode = flags & O_CREAT ? va_arg(ap, int) : 0;
-	va_end(ap);
-	return __real_open(path, flags, mode);
-}
-
-/* The name that open has where off_t is 64 bits by _FILE_OFFSET_BITS. */
-int __wrap_open64(const char *path, int flags, ...);
-int __wrap_open64(const char *path, int flags, ...)
-{
-	return dev.fake ? fake_open(path, flags) : __real_open(path, flags);
-}
-
-int __wrap_ioctl(int fd, unsigned long request, ...)
-{
-	size_t size = _IOC_SIZE(request);
-	va_list ap;
-	void *arg;
-
-	va_start(ap, request);
-	arg = va_arg(ap, void *);
-	va_end(ap);
-	if (!dev.fake)
-		return __real_ioctl(fd, request, arg);
-
-	dev.ioctl_calls++;
-	dev.ioctl_fd = fd;
-	dev.request = request;
-	dev.arg_pointer = arg;
-	if (size > sizeof(dev.arg))
-		abort();
-	memset(dev.arg, 0xee, sizeof(dev.arg));
-	if (_IOC_DIR(request) & _IOC_WRITE)
-		memcpy(dev.arg, arg, size);
-	if (dev.eintr) {
-		dev.eintr--;
-		errno = EINTR;
-		return -1;
-	}
-	if (dev.ioctl_errno) {
-		errno = dev.ioctl_errno;
-		return -1;
-	}
-	if (_IOC_DIR(request) & _IOC_READ)
-		memcpy(arg, dev.out, size);
-	errno = EXDEV;	/* a success may leave anything in errno */
-	return dev.ioctl_ret;
-}
-
-int __wrap_close(int fd)
-{
-	int ret = __real_close(fd);
-
-	if (dev.fake) {
-		dev.closed_fd = fd;
-		errno = EIO;
-	}
-	return ret;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	if (dev.fake && dev.malloc_fails) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	return __real_malloc(size);
-}
-
-static void set_out(const void *out, size_t size)
-{
-	memset(dev.out, 0, sizeof(dev.out));
-	memcpy(dev.out, out, size);
-}
-
-static void reset_device(void)
-{
-	struct memview_info info = { .page_size = 4096 };
-
-	memset(&dev, 0, sizeof(dev));
-	dev.stand_in = "/dev/null";	/* a character device */
-	dev.closed_fd = -1;
-	set_out(&info, sizeof(info));
-	dev.fake = true;
-	errno = UNTOUCHED;
-}
-
-/* An open view, with everything that opening has left in dev forgotten. */
-static struct memview *open_view(void)
-{
-	struct memview *view = NULL;
-
-	reset_device();
-	assert_int_equal(memview_open(&view), 0);
-	assert_non_null(view);
-	reset_device();
-	return view;
-}
-
-static void close_view(struct memview *view)
-{
-	dev.fake = false;
-	memview_close(view);
-}
 
 /* --- opening and closing --- */
 
@@ -678,7 +518,7 @@ static void info_tells_every_field(void **state)
 {
 	static const struct memview_info out = {
 		.size = 1ULL << 40, .max_size = 1ULL << 46,
-		.features = MEMVIEW_FEATURE_LAZY_WRITE | 1ULL << 63,
+		.features = MEMVIEW_FEATURE_LAZY_WRITE | MEMVIEW_FEATURE_UPDATE | 1ULL << 63,
 		.nr_ranges = 3ULL << 32, .max_ranges = 4ULL << 32, .page_size = 16384,
 		.fault_around = 64, .max_sources = 4096,
 	};
@@ -692,7 +532,8 @@ static void info_tells_every_field(void **state)
 	assert_int_equal(dev.request, MEMVIEW_GET_INFO);
 	assert_int_equal(status.size, 1ULL << 40);
 	assert_int_equal(status.max_size, 1ULL << 46);
-	assert_int_equal(status.features, MEMVIEW_CAN_LAZY_WRITE | 1ULL << 63);
+	assert_int_equal(status.features,
+			 MEMVIEW_CAN_LAZY_WRITE | MEMVIEW_CAN_UPDATE | 1ULL << 63);
 	assert_int_equal(status.nr_ranges, 3ULL << 32);
 	assert_int_equal(status.max_ranges, 4ULL << 32);
 	assert_int_equal(status.page_size, 16384);
