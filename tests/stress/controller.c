@@ -139,7 +139,7 @@ static const struct {
 	{ "noexec",		op_noexec,	2 },
 	{ "punch",		op_punch,	2 },
 	{ "truncate",		op_truncate,	1 },
-	{ "lose",		op_lose,	1 },
+	{ "lose",		op_lose,	2 },
 	{ "tamper",		op_tamper,	1 },
 	{ "shrink",		op_shrink,	1 },
 };

@@ -260,9 +260,8 @@ void op_truncate(struct lane *lane)
 /* What a page begins with, in one of the ways that files are written. */
 static void write_word(struct lane *lane, const struct victim *victim, uint64_t word)
 {
-	unsigned long piece = piece_of(victim);
 	unsigned long offset = file_offset(victim->file, victim->page);
-	char *mem;
+	uint64_t *mem;
 
 	switch (random_below(&lane->random, 3)) {
 	case 0:
@@ -275,12 +274,9 @@ static void write_word(struct lane *lane, const struct victim *victim, uint64_t 
 		}
 		/* fall through */
 	case 1:
-		mem = mmap(NULL, file_unit(victim->file), PROT_READ | PROT_WRITE,
-			   MAP_SHARED, files[victim->file], piece);
-		if (mem == MAP_FAILED)
-			fail("mapping a page of a file", errno);
-		fill((uint64_t *)(mem + (offset - piece)), 1, word);
-		munmap(mem, file_unit(victim->file));
+		mem = map_file(victim->file);
+		fill(mem + offset / sizeof(*mem), 1, word);
+		unmap_file(victim->file, mem);
 		return;
 	default:
 		fill(victim_mem(lane, victim), 1, word);
@@ -354,6 +350,9 @@ void op_lose(struct lane *lane)
 				   word_of(TAG_OPEN, lane->number));
 		tell(lane, KNOWN | lane->number);
 		dwell(lane);
+		/* Time to fault and to read, once. */
+		if (!times)
+			doze(lane, 8000);
 		tell(lane, 0);
 		count_add(N_LOSE, 1);
 	}

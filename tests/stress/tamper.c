@@ -45,7 +45,16 @@ static void add_piece(struct pieces *pieces, const struct victim *victim, char *
 	};
 }
 
-/* False if there may be more places than were found. */
+/*
+ * A kernel with lockdep may say that it split a mapping of huge pages without a
+ * lock: 6.1 looks for the lock before it takes it, whoever splits.
+ */
+static bool may_replace(const struct victim *victim)
+{
+	return victim->file != FILE_HUGE || access("/proc/lockdep", F_OK);
+}
+
+/* False if there are others, or may be. */
 static bool find_pieces(struct lane *lane, struct pieces *pieces)
 {
 	pieces->nr = 0;
@@ -54,7 +63,7 @@ static bool find_pieces(struct lane *lane, struct pieces *pieces)
 		unsigned int nr = victim_sources(lane, &lane->victims[i],
 						 sources, MAX_SOURCES);
 
-		if (nr == MAX_SOURCES)
+		if (nr == MAX_SOURCES || !may_replace(&lane->victims[i]))
 			return false;
 		for (unsigned int j = 0; j < nr; j++)
 			add_piece(pieces, &lane->victims[i], sources[j]);
