@@ -413,8 +413,8 @@ static int memview_segment_mmap(struct memview_segment *segment)
 			return (int)addr;
 		segment->start = addr;
 		err = memview_segment_own(segment);
-		/* Away from the neighbour it merged with. */
-		hint = addr - len - SZ_4M;
+		/* Away from the neighbour it merged with, each time further. */
+		hint = (hint ?: addr) - len - SZ_4M;
 	} while (err == -EAGAIN && --tries);
 	return err == -EAGAIN ? -ENOMEM : err;
 }

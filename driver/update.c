@@ -212,14 +212,15 @@ static int memview_update_apply(struct memview_change *change,
 	for (i = 0; i < nr && !err; i++) {
 		unsigned long before = view->nr_ranges;
 
-		*failed = i;
 		err = memview_edit_apply(change, &edits[i]);
 		if (!err && view->nr_ranges > before && view->nr_ranges > limit)
 			err = -ENOSPC;
 		cond_resched();
 	}
-	if (err)
+	if (err) {
+		*failed = i - 1;
 		memview_change_undo(change);
+	}
 	return err;
 }
 
@@ -311,6 +312,7 @@ static int memview_update_commit(struct memview_change *change,
 	if (err == -EAGAIN) {
 		/* An edit cuts what one before it has made. */
 		up_write(&view->lock);
+		result->failed = nr;
 		err = memview_change_reserve(change, (unsigned long)nr *
 					     MEMVIEW_EDIT_SPARES);
 		if (err)

@@ -535,6 +535,46 @@ static void protect_cuts_twice(struct fixture *f)
 	});
 }
 
+/* Cuts what it has made itself, for which it comes back for more memory. */
+static long act_update(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		{ .op = MEMVIEW_OP_MAP, .flags = RW, .mem_offset = 64 * PAGE,
+		  .size = 16 * PAGE, .fd = f->file },
+		{ .op = MEMVIEW_OP_PROTECT, .flags = R, .mem_offset = 66 * PAGE,
+		  .size = 4 * PAGE },
+		{ .op = MEMVIEW_OP_UNMAP, .mem_offset = 6 * PAGE, .size = 4 * PAGE },
+	};
+	struct memview_update_info u = {
+		.ops = (uintptr_t)ops, .count = 3, .op_size = sizeof(ops[0]),
+	};
+
+	return ioctl(f->ctl, MEMVIEW_UPDATE, &u);
+}
+
+static void check_updated(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	assert_int_equal(nr_ranges(f->ctl), 6);
+	assert_int_equal(rights_at(f->ctl, 65), RW);
+	assert_int_equal(rights_at(f->ctl, 66), R);
+	assert_int_equal(rights_at(f->ctl, 70), RW);
+	check_intact(f, 5);
+	READ_SIGBUS(f, 6);
+	check_intact(f, 10);
+	READS(f, 66, WORD(2));
+	WRITE_SEGV(f, 69);
+}
+
+static void update_cuts_what_it_maps(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "UPDATE", .prepare = prepare_table,
+		.act = act_update, .check = check_updated,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 6,
+	});
+}
+
 static long act_viewfd(struct fixture *f)
 {
 	return mv_viewfd(f->ctl);
@@ -1181,6 +1221,7 @@ static const struct test_case cases[] = {
 	CASE(map_fd_replaces_and_cuts),
 	CASE(unmap_fd_cuts),
 	CASE(protect_cuts_twice),
+	CASE(update_cuts_what_it_maps),
 	CASE(get_viewfd),
 	CASE(get_viewfd_rights),
 	CASE_VARIANT(query, "few", 20),

@@ -30,7 +30,7 @@ struct length {
 	size_t first_size;	/* of the first version of the structure */
 };
 
-enum { L_INFO, L_SIZE, L_MAP, L_UNMAP, L_PROTECT, L_RIGHTS, L_QUERY };
+enum { L_INFO, L_SIZE, L_MAP, L_UNMAP, L_PROTECT, L_RIGHTS, L_QUERY, L_UPDATE };
 
 static const struct length lengths[] = {
 	[L_INFO] = { MEMVIEW_GET_INFO, sizeof(struct memview_info), 56 },
@@ -40,6 +40,7 @@ static const struct length lengths[] = {
 	[L_PROTECT] = { MEMVIEW_PROTECT, sizeof(struct memview_protect_info), 24 },
 	[L_RIGHTS] = { MEMVIEW_GET_VIEWFD_RIGHTS, sizeof(struct memview_viewfd_info), 8 },
 	[L_QUERY] = { MEMVIEW_QUERY, sizeof(struct memview_query_info), 32 },
+	[L_UPDATE] = { MEMVIEW_UPDATE, sizeof(struct memview_update_info), 32 },
 };
 
 static unsigned long with_size(unsigned long nr, size_t size)
@@ -51,6 +52,7 @@ static unsigned long with_size(unsigned long nr, size_t size)
 static void good_argument(struct fixture *f, unsigned long which, void *arg)
 {
 	static struct memview_range_info ranges[4];
+	static struct memview_op op;
 
 	switch (which) {
 	case L_SIZE:
@@ -78,6 +80,14 @@ static void good_argument(struct fixture *f, unsigned long which, void *arg)
 		*(struct memview_query_info *)arg = (struct memview_query_info){
 			.ranges = (uintptr_t)ranges, .count = 4,
 			.range_size = sizeof(ranges[0]),
+		};
+		break;
+	case L_UPDATE:
+		op = (struct memview_op){
+			.op = MEMVIEW_OP_UNMAP, .mem_offset = 8 * PAGE, .size = PAGE,
+		};
+		*(struct memview_update_info *)arg = (struct memview_update_info){
+			.ops = (uintptr_t)&op, .count = 1, .op_size = sizeof(op),
 		};
 		break;
 	}
@@ -133,7 +143,7 @@ static void unknown_ioctl_number_is_enotty(struct fixture *f)
 {
 	unsigned char arg[256] = { 0 };
 
-	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IO(MEMVIEW_IOC_TYPE, 0x09)));
+	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IO(MEMVIEW_IOC_TYPE, 0x0a)));
 	EXPECT_REFUSED(f->ctl, ENOTTY,
 		       ioctl(f->ctl, _IOWR(MEMVIEW_IOC_TYPE, 0xff, struct memview_info), arg));
 	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IOC(_IOC_WRITE | _IOC_READ, 'x',
@@ -977,7 +987,8 @@ static void device_is_for_its_owner_only(struct fixture *f)
 	CASE_VARIANT(fn, "get_info", L_INFO), CASE_VARIANT(fn, "set_size", L_SIZE), \
 	CASE_VARIANT(fn, "map_fd", L_MAP), CASE_VARIANT(fn, "unmap_fd", L_UNMAP), \
 	CASE_VARIANT(fn, "protect", L_PROTECT), \
-	CASE_VARIANT(fn, "get_viewfd_rights", L_RIGHTS), CASE_VARIANT(fn, "query", L_QUERY)
+	CASE_VARIANT(fn, "get_viewfd_rights", L_RIGHTS), CASE_VARIANT(fn, "query", L_QUERY), \
+	CASE_VARIANT(fn, "update", L_UPDATE)
 
 static const struct test_case cases[] = {
 	EACH_STRUCT(struct_length),
@@ -985,6 +996,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(read_only_argument_changes_nothing, "get_info", L_INFO),
 	CASE_VARIANT(read_only_argument_changes_nothing, "unmap_fd", L_UNMAP),
 	CASE_VARIANT(read_only_argument_changes_nothing, "query", L_QUERY),
+	CASE_VARIANT(read_only_argument_changes_nothing, "update", L_UPDATE),
 	CASE(unknown_ioctl_number_is_enotty),
 	CASE(ioctl_without_argument_ignores_it),
 	CASE(nonzero_padding_is_einval),

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * MEMVIEW_UPDATE: several operations, in their order, all or none; nobody sees
+ * half of them, and what they take away is gone when the call returns.
+ */
+#include "adv.h"
+
+#include <linux/memory-view.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+static uint32_t failed_at;
+
+/* Returns what ioctl(2) does, and sets failed_at. */
+static int update(int ctl, const struct memview_op *ops, uint32_t nr, uint64_t *unmapped)
+{
+	struct memview_update_info u = {
+		.ops = (uintptr_t)ops, .count = nr, .op_size = sizeof(*ops),
+		.failed = 12345, .unmapped = 12345,
+	};
+	int ret = ioctl(ctl, MEMVIEW_UPDATE, &u);
+
+	failed_at = u.failed;
+	if (unmapped)
+		*unmapped = u.unmapped;
+	return ret;
+}
+
+static struct memview_op map_op(int file, unsigned long page, unsigned long file_page,
+				unsigned long nr, uint32_t flags)
+{
+	return (struct memview_op){
+		.op = MEMVIEW_OP_MAP, .flags = flags, .mem_offset = page * PAGE,
+		.size = nr * PAGE, .fd_offset = file_page * PAGE, .fd = file,
+	};
+}
+
+static struct memview_op unmap_op(unsigned long page, unsigned long nr)
+{
+	return (struct memview_op){
+		.op = MEMVIEW_OP_UNMAP, .mem_offset = page * PAGE, .size = nr * PAGE,
+	};
+}
+
+static struct memview_op protect_op(unsigned long page, unsigned long nr, uint32_t flags)
+{
+	return (struct memview_op){
+		.op = MEMVIEW_OP_PROTECT, .flags = flags, .mem_offset = page * PAGE,
+		.size = nr * PAGE,
+	};
+}
+
+#define NR_OPS(ops)	(sizeof(ops) / sizeof((ops)[0]))
+
+/* The operation @index of @ops fails with @want, and the table stays as it was. */
+#define EXPECT_UNDONE(f, want, index, ops) do { \
+	EXPECT_REFUSED((f)->ctl, want, update((f)->ctl, ops, NR_OPS(ops), NULL)); \
+	assert_int_equal(failed_at, index); \
+} while (0)
+
+/* ---- what it does ---- */
+
+static void each_sees_those_before(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		map_op(f->file, 0, 0, 8, RW),
+		unmap_op(2, 2),
+		map_op(f->file, 2, 12, 1, R),
+		protect_op(4, 2, R),
+		map_op(f->file, 6, 20, 2, R | MEMVIEW_MAP_REPLACE),
+		protect_op(4, 2, RW),
+		unmap_op(20, 4),
+	};
+	uint64_t unmapped;
+
+	EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), &unmapped));
+	assert_int_equal(failed_at, NR_OPS(ops));
+	assert_int_equal(unmapped, 4 * PAGE);	/* 2 and 3; 6 and 7 by the replacement */
+	WRITES(f, 1, WORD(1));
+	READS(f, 2, WORD(12));
+	WRITE_SEGV(f, 2);
+	READ_SIGBUS(f, 3);
+	WRITES(f, 4, WORD(4));
+	READS(f, 7, WORD(21));
+	WRITE_SEGV(f, 7);
+	assert_int_equal(nr_ranges(f->ctl), 4);
+}
+
+static void what_it_takes_is_gone(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		unmap_op(1, 1), protect_op(3, 1, R),
+		map_op(f->file, 5, 15, 1, RW | MEMVIEW_MAP_REPLACE),
+	};
+
+	map_pages(f, 0, 0, 8, RW);
+	for (unsigned long i = 0; i < 8; i++)
+		WRITES(f, i, WORD(i));
+	EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), NULL));
+	READ_SIGBUS(f, 1);
+	READS(f, 3, WORD(3));
+	WRITE_SEGV(f, 3);
+	READS(f, 5, WORD(15));
+	WRITES(f, 6, WORD(6));
+}
+
+static void nothing_to_do_is_done(struct fixture *f)
+{
+	uint64_t unmapped;
+
+	map_pages(f, 0, 0, 1, R);
+	EXPECT_OK(update(f->ctl, NULL, 0, &unmapped));
+	assert_int_equal(failed_at, 0);
+	assert_int_equal(unmapped, 0);
+	assert_int_equal(nr_ranges(f->ctl), 1);
+}
+
+/* Adjacent spans make one zap, wherever they are in the array. */
+static void spans_are_zapped_once(struct fixture *f)
+{
+	struct memview_op ops[64];
+	unsigned long long zaps;
+
+	map_pages(f, 0, 0, 64, RW);
+	for (unsigned long i = 0; i < 64; i++)
+		ops[i] = unmap_op(i * 37 % 64, 1);
+	zaps = fdinfo(f->ctl, "zaps");
+	EXPECT_OK(update(f->ctl, ops, 64, NULL));
+	assert_int_equal(fdinfo(f->ctl, "zaps"), zaps + 1);
+
+	map_pages(f, 0, 0, 64, RW);
+	for (unsigned long i = 0; i < 32; i++)
+		ops[i] = protect_op(2 * (31 - i), 1, R);
+	zaps = fdinfo(f->ctl, "zaps");
+	EXPECT_OK(update(f->ctl, ops, 32, NULL));
+	assert_int_equal(fdinfo(f->ctl, "zaps"), zaps + 32);
+
+	/* New ranges where nothing was: nobody has an entry. */
+	ops[0] = map_op(f->file, 100, 0, 2, R);
+	zaps = fdinfo(f->ctl, "zaps");
+	EXPECT_OK(update(f->ctl, ops, 1, NULL));
+	assert_int_equal(fdinfo(f->ctl, "zaps"), zaps);
+}
+
+/* The peer's loop never finds the hole between an unmap and the next map. */
+static void no_fault_sees_half_of_it(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		unmap_op(0, 8), map_op(f->file, 0, 0, 4, RW), map_op(f->file, 4, 4, 4, R),
+	};
+	bool half = f->tc->param;
+
+	map_pages(f, 0, 0, 8, RW);
+	START(f->peer, op_scan, f->view, 8, 0);
+	for (int i = 0; i < 40; i++) {
+		if (half) {
+			/* The control: the same one by one. */
+			unmap_pages(f, 0, 8);
+			map_pages(f, 0, 0, 4, RW);
+			map_pages(f, 4, 4, 4, R);
+		} else {
+			EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), NULL));
+		}
+		wait_loops(1);
+	}
+	for (int i = 0; half && i < 3000 && !atomic_load(&shared->faults); i++) {
+		unmap_pages(f, 0, 8);
+		map_pages(f, 0, 0, 4, RW);
+		map_pages(f, 4, 4, 4, R);
+	}
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "scan"));
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	if (half)
+		assert_int_not_equal(atomic_load(&shared->faults), 0);
+	else
+		assert_int_equal(atomic_load(&shared->faults), 0);
+}
+
+/* ---- what it refuses ---- */
+
+static void bad_arguments(struct fixture *f)
+{
+	struct memview_op op = map_op(f->file, 0, 0, 1, R);
+	struct { struct memview_op op; uint64_t more; } larger = { .op = op };
+	struct memview_update_info good = {
+		.ops = (uintptr_t)&op, .count = 1, .op_size = sizeof(op),
+	}, u;
+
+	map_pages(f, 8, 0, 4, RW);
+	u = good;
+	u.flags = 1;
+	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	u = good;
+	u.op_size = sizeof(op) - 8;
+	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	u = good;
+	u.op_size = PAGE + 8;
+	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	u = good;
+	u.count = MEMVIEW_UPDATE_MAX + 1;
+	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	u = good;
+	u.ops = 8;
+	EXPECT_REFUSED(f->ctl, EFAULT, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	u = good;
+	u.ops = (uintptr_t)&larger;
+	u.op_size = sizeof(larger);
+	larger.more = 1;
+	EXPECT_REFUSED(f->ctl, E2BIG, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	assert_int_equal(u.failed, 0);
+	larger.more = 0;
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+}
+
+static void bad_operations(struct fixture *f)
+{
+	struct memview_op good = map_op(f->file, 0, 0, 2, RW);
+	const struct { int err; struct memview_op op; } bad[] = {
+		{ EINVAL, { .op = 3, .size = PAGE } },
+		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .flags = R } },
+		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .fd = 1 } },
+		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .fd_offset = PAGE } },
+		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .__pad = 1 } },
+		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE - 1 } },
+		{ EINVAL, { .op = MEMVIEW_OP_UNMAP } },
+		{ EINVAL, protect_op(0, 1, W) },
+		{ EINVAL, protect_op(0, 1, R | MEMVIEW_MAP_REPLACE) },
+		{ EINVAL, map_op(f->file, 4, 0, 1, W) },
+		{ EOVERFLOW, unmap_op((1UL << 51) - 1, 1) },
+		{ ERANGE, unmap_op(VIEW_PAGES, 1) },
+		{ ERANGE, map_op(f->file, VIEW_PAGES - 1, 0, 2, R) },
+		{ EBADF, map_op(9999, 4, 0, 1, R) },
+		{ ENODEV, map_op(f->viewfd, 4, 0, 1, R) },
+		{ EEXIST, map_op(f->file, 1, 0, 1, R) },	/* what the good one maps */
+		{ EEXIST, map_op(f->file, 11, 0, 2, R) },	/* what was there */
+		{ ENOENT, protect_op(0, 4, R) },
+		{ EACCES, protect_op(8, 1, RWX) },
+	};
+
+	map_pages(f, 8, 0, 2, RW);
+	map_pages(f, 10, 2, 2, RW);
+	for (size_t i = 0; i < NR_OPS(bad); i++) {
+		struct memview_op first[] = { bad[i].op, good };
+		struct memview_op last[] = {
+			good, unmap_op(9, 1), protect_op(10, 2, R), protect_op(11, 1, R),
+			protect_op(10, 2, R | MEMVIEW_MAP_LAZY_WRITE), bad[i].op,
+		};
+
+		EXPECT_UNDONE(f, bad[i].err, NR_OPS(last) - 1, last);
+		READS(f, 9, WORD(1));
+		WRITES(f, 10, WORD(2));
+		READ_SIGBUS(f, 0);
+		/* Alone, where it does not depend on the good one. */
+		if (i != 15)
+			EXPECT_UNDONE(f, bad[i].err, 0, first);
+	}
+}
+
+static void too_many_ranges(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		map_op(f->file, 0, 0, 1, R), map_op(f->file, 2, 0, 1, R), unmap_op(9, 1),
+		map_op(f->file, 4, 0, 1, R),
+	};
+
+	map_pages(f, 8, 0, 4, RW);
+	set_module_param(f, "max_ranges", 3);
+	EXPECT_UNDONE(f, ENOSPC, 2, ops);	/* it would cut in two */
+	ops[2] = unmap_op(8, 4);
+	EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), NULL));
+	assert_int_equal(nr_ranges(f->ctl), 3);
+}
+
+static void dead_view_and_foreign_caller(struct fixture *f)
+{
+	struct memview_op ops[] = { unmap_op(0, 1), unmap_op(1, 1) };
+
+	EXPECT_OK(mv_revoke(f->ctl));
+	EXPECT_REFUSED(f->ctl, ESHUTDOWN, update(f->ctl, ops, 2, NULL));
+	assert_int_equal(failed_at, 2);
+}
+
+/* A file that is in the batch only, and only to no purpose, is let go. */
+static void undone_batch_leaves_no_source(struct fixture *f)
+{
+	int other = make_file(f->backing, 4 * PAGE, 100);
+	struct memview_op ops[] = {
+		map_op(other, 0, 0, 1, RW), map_op(other, 1, 1, 1, RW), map_op(other, 0, 2, 1, RW),
+	};
+
+	map_pages(f, 8, 0, 4, RW);
+	EXPECT_UNDONE(f, EEXIST, 2, ops);
+	assert_true(EVENTUALLY(fdinfo(f->ctl, "sources") == 1));
+	close(other);
+	WRITES(f, 8, WORD(0));
+}
+
+/* ---- the same as one by one ---- */
+
+#define SPAN 24UL	/* pages in play */
+
+static uint32_t some(uint32_t n)
+{
+	return (uint32_t)rand() % n;
+}
+
+static struct memview_op some_op(int file)
+{
+	static const uint32_t rights[] = { R, RW, R | MEMVIEW_MAP_LAZY_WRITE, RX };
+	unsigned long page = some(SPAN), nr = 1 + some(SPAN - (uint32_t)page);
+
+	switch (some(5)) {
+	case 0:
+		return unmap_op(page, nr);
+	case 1:
+		nr = nr > 3 ? 3 : nr;
+		return protect_op(page, nr, rights[some(3)]);
+	case 2:
+		return map_op(file, page, some(32), nr > 4 ? 4 : nr, rights[some(4)]);
+	default:
+		return map_op(file, page, some(32), nr, rights[some(4)] | MEMVIEW_MAP_REPLACE);
+	}
+}
+
+static int one_by_one(int ctl, const struct memview_op *op)
+{
+	switch (op->op) {
+	case MEMVIEW_OP_MAP:
+		return mv_map(ctl, op->fd, op->fd_offset, op->size, op->mem_offset, op->flags);
+	case MEMVIEW_OP_UNMAP:
+		return mv_unmap(ctl, op->mem_offset, op->size, &(uint64_t){ 0 });
+	default:
+		return mv_protect(ctl, op->mem_offset, op->size, op->flags);
+	}
+}
+
+/*
+ * Random operations by MEMVIEW_UPDATE, and one by one on another view until one
+ * fails: the same tables, the same operation that fails with the same errno, and
+ * then the table that was. The peer finds what the table says.
+ */
+static void same_as_one_by_one(struct fixture *f)
+{
+	int other = (int)EXPECT_OK(mv_open());
+	int done = 0, undone = 0;
+
+	EXPECT_OK(mv_set_size(other, VIEW_PAGES * PAGE));
+	srand(20261120);
+	for (int round = 0; round < 400; round++) {
+		struct memview_op ops[12];
+		uint32_t nr = 1 + some(NR_OPS(ops)), i;
+		struct table was, is, want;
+		int ret, err;
+
+		for (i = 0; i < nr; i++)
+			ops[i] = some_op(f->file);
+		table_read(f->ctl, &was);
+		ret = update(f->ctl, ops, nr, NULL);
+		err = errno;
+		table_read(f->ctl, &is);
+		for (i = 0; i < nr && !one_by_one(other, &ops[i]); i++)
+			;
+		assert_int_equal(failed_at, i);
+		if (i == nr) {
+			assert_int_equal(ret, 0);
+			table_read(other, &want);
+			check_same_table(&want, &is, "UPDATE", __FILE__, __LINE__);
+			done++;
+			continue;
+		}
+		assert_int_equal(ret, -1);
+		assert_int_equal(err, errno);
+		check_same_table(&was, &is, "UPDATE, undone", __FILE__, __LINE__);
+		undone++;
+		/* Both start anew from the same. */
+		EXPECT_OK(mv_unmap(f->ctl, 0, VIEW_PAGES * PAGE, &(uint64_t){ 0 }));
+		EXPECT_OK(mv_unmap(other, 0, VIEW_PAGES * PAGE, &(uint64_t){ 0 }));
+	}
+	print_message("# %d done, %d undone\n", done, undone);
+	assert_true(done >= 40 && undone >= 40);
+	for (unsigned long page = 0; page < SPAN; page++) {
+		struct memview_query_info q;
+		struct memview_range_info r;
+
+		EXPECT_OK(mv_query(f->ctl, page * PAGE, &r, 1, &q));
+		if (q.count && r.mem_offset <= page * PAGE)
+			READS(f, page, WORD((page * PAGE - r.mem_offset + r.fd_offset) / PAGE));
+		else
+			READ_SIGBUS(f, page);
+	}
+	close(other);
+}
+
+/* As many as there can be, cut by each other, undone by the last. */
+static void largest_batch(struct fixture *f)
+{
+	uint32_t nr = f->tc->param ? MEMVIEW_UPDATE_MAX : MEMVIEW_UPDATE_MAX - 1;
+	struct memview_op *ops = calloc(MEMVIEW_UPDATE_MAX, sizeof(*ops));
+
+	assert_non_null(ops);
+	EXPECT_OK(mv_set_size(f->ctl, (nr + 1UL) * PAGE));
+	ops[0] = map_op(f->file, 0, 0, nr, R);
+	for (uint32_t i = 1; i < MEMVIEW_UPDATE_MAX - 1; i++)
+		ops[i] = map_op(f->file, (i * 40503UL) % nr, 3, 1, R | MEMVIEW_MAP_REPLACE);
+	ops[MEMVIEW_UPDATE_MAX - 1] = map_op(f->file, 0, 0, 1, R);
+	if (f->tc->param) {
+		EXPECT_REFUSED(f->ctl, EEXIST, update(f->ctl, ops, nr, NULL));
+		assert_int_equal(failed_at, nr - 1);
+		assert_int_equal(nr_ranges(f->ctl), 0);
+	} else {
+		EXPECT_OK(update(f->ctl, ops, nr, NULL));
+		assert_in_range(nr_ranges(f->ctl), nr / 2, nr);
+	}
+	free(ops);
+}
+
+static const struct test_case cases[] = {
+	CASE_ON(each_sees_those_before, ON_ALL),
+	CASE_ON(what_it_takes_is_gone, ON_ALL),
+	CASE(nothing_to_do_is_done),
+	CASE(spans_are_zapped_once),
+	CASE_VARIANT(no_fault_sees_half_of_it, "batch", 0),
+	CASE_VARIANT(no_fault_sees_half_of_it, "one by one", 1),
+	CASE(bad_arguments),
+	CASE(bad_operations),
+	CASE(too_many_ranges),
+	CASE(dead_view_and_foreign_caller),
+	CASE(undone_batch_leaves_no_source),
+	CASE(same_as_one_by_one),
+	CASE_VARIANT(largest_batch, "done", 0),
+	CASE_VARIANT(largest_batch, "undone", 1),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "update", cases);
+}
