@@ -240,6 +240,40 @@ static void do_protect(const uint8_t *a)
 	ioctl(ctl_of(a[0]), MEMVIEW_PROTECT, &arg);
 }
 
+/* Some operations at once: what they are follows from three of the bytes. */
+static void do_update(const uint8_t *a)
+{
+	uint64_t seed = a[3] | a[4] << 8 | a[5] << 16;
+	struct memview_op ops[12];
+	struct memview_update_info arg = {
+		.ops = (uintptr_t)ops, .count = a[2] % (sizeof(ops) / sizeof(ops[0])),
+		.op_size = sizeof(ops[0]), .flags = a[2] == 0xff,
+	};
+
+	for (uint32_t i = 0; i < arg.count; i++) {
+		uint64_t r = random_next(&seed);
+
+		ops[i] = (struct memview_op){
+			.op = (uint32_t)(r & 3) % 3,
+			.mem_offset = (r >> 8 & 31) * PAGE,
+			.size = (1 + (r >> 16 & 15)) * PAGE,
+		};
+		if (ops[i].op != MEMVIEW_OP_UNMAP)
+			ops[i].flags = (uint32_t)(r >> 24 & 0x16) | MEMVIEW_MAP_READ;
+		if (ops[i].op == MEMVIEW_OP_MAP) {
+			ops[i].flags |= r >> 32 & 3 ? MEMVIEW_MAP_REPLACE : 0;
+			ops[i].fd_offset = (r >> 40 & 31) * PAGE;
+			ops[i].fd = file_of(a[1] ^ (r >> 48 & 3 ? 0 : 1));
+		}
+		/* Now and then one that cannot be done. */
+		if (!(r >> 56 & 31))
+			ops[i].op = 7;
+	}
+	if (!ioctl(ctl_of(a[0]), MEMVIEW_UPDATE, &arg) && arg.count)
+		atomic_store(&world->owner[a[0] % NR_VIEWS],
+			     1 + (int)PROCESS_OF(this_lane));
+}
+
 static void do_revoke(const uint8_t *a)
 {
 	ioctl(ctl_of(a[0]), MEMVIEW_REVOKE);
@@ -816,6 +850,7 @@ const struct op_type op_types[] = {
 	{ "map",	do_map,		16 },
 	{ "unmap",	do_unmap,	8 },
 	{ "protect",	do_protect,	8 },
+	{ "update",	do_update,	8 },
 	{ "viewfd",	do_viewfd,	3 },
 	{ "revoke",	do_revoke,	1 },
 	{ "query",	do_query,	3 },
