@@ -64,6 +64,7 @@ static void open_makes_an_empty_view(struct fixture *f)
 	assert_int_equal(status.page_size, PAGE);
 	assert_int_equal(status.revoked, 0);
 	assert_true(status.features & MEMVIEW_CAN_LAZY_WRITE);
+	assert_true(status.features & MEMVIEW_CAN_UPDATE);
 	assert_int_equal(status.max_ranges, module_param("max_ranges"));
 	assert_int_equal(status.max_sources, module_param("max_sources"));
 	assert_int_equal(status.fault_around, module_param("fault_around_pages"));
@@ -169,6 +170,265 @@ static void protect_narrows_and_widens(struct fixture *f)
 	WRITES(f, 5, 2);
 	EXPECT_MINUS(ENOENT, memview_protect(view, 3 * PAGE, 2 * PAGE, MEMVIEW_READ));
 	EXPECT_MINUS(EACCES, memview_protect(view, 4 * PAGE, PAGE, MEMVIEW_READ | MEMVIEW_EXEC));
+	memview_close(view);
+}
+
+static struct memview_batch *new_batch(void)
+{
+	struct memview_batch *batch = NULL;
+
+	assert_int_equal(memview_batch_new(&batch), 0);
+	assert_non_null(batch);
+	return batch;
+}
+
+/* Applies it, with success. Return: the pages removed */
+static uint64_t apply(struct memview *view, const struct memview_batch *batch)
+{
+	size_t failed = 12345;
+	uint64_t bytes = 12345;
+	int ret = memview_batch_apply(view, batch, &failed, &bytes);
+
+	if (ret)
+		fail_msg("operation %zu: %s", failed, strerrorname_np(-ret));
+	assert_int_equal(failed, memview_batch_count(batch));
+	assert_int_equal(bytes % PAGE, 0);
+	return bytes / PAGE;
+}
+
+/* @batch fails with @want at the operation @index, and the view is as it was. */
+static void check_undone(struct memview *view, const struct memview_batch *batch,
+			 int want, size_t index)
+{
+	struct table was, is;
+	size_t failed = 12345;
+	uint64_t bytes = 12345;
+
+	table_read(memview_get_fd(view), &was);
+	EXPECT_MINUS(want, memview_batch_apply(view, batch, &failed, &bytes));
+	table_read(memview_get_fd(view), &is);
+	check_same_table(&was, &is, "memview_batch_apply", __FILE__, __LINE__);
+	assert_int_equal(failed, index);
+	assert_int_equal(bytes, 12345);
+}
+
+static void batch_maps_each_page_of_a_view(struct fixture *f)
+{
+	struct memview *view = open_view(VIEW_PAGES);
+	struct memview_batch *batch = new_batch();
+	struct memview_status status;
+	unsigned long i;
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ);
+	READ_SIGBUS(f, 0);
+	for (i = 0; i < VIEW_PAGES; i++)
+		assert_int_equal(memview_batch_map(batch, i * PAGE, f->file,
+						   (i * 7 + 1) % FILE_PAGES * PAGE, PAGE,
+						   MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_count(batch), VIEW_PAGES);
+	assert_int_equal(apply(view, batch), 0);
+	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(status.nr_ranges, VIEW_PAGES);
+	for (i = 0; i < VIEW_PAGES; i += 97)
+		READS(f, i, WORD((i * 7 + 1) % FILE_PAGES));
+	READS(f, VIEW_PAGES - 1, WORD(((VIEW_PAGES - 1) * 7 + 1) % FILE_PAGES));
+
+	memview_batch_clear(batch);
+	for (i = 0; i < VIEW_PAGES; i++)
+		assert_int_equal(memview_batch_unmap(batch, i * PAGE, PAGE), 0);
+	assert_int_equal(apply(view, batch), VIEW_PAGES);
+	for (i = 0; i < VIEW_PAGES; i += 97)
+		READ_SIGBUS(f, i);
+	memview_batch_free(batch);
+	memview_close(view);
+}
+
+static void batch_does_what_each_call_does(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ | MEMVIEW_WRITE);
+	struct memview_batch *batch = new_batch();
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ | PROT_WRITE);
+	WRITES(f, 5, WORD(3));
+	WRITES(f, 6, WORD(4));
+	READS(f, 7, WORD(5));
+	assert_int_equal(memview_batch_protect(batch, 5 * PAGE, PAGE, MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_replace(batch, 6 * PAGE, f->file, 40 * PAGE, PAGE,
+					       MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_unmap(batch, 7 * PAGE, PAGE), 0);
+	assert_int_equal(memview_batch_map(batch, 20 * PAGE, f->file, 50 * PAGE, PAGE,
+					   MEMVIEW_READ | MEMVIEW_WRITE), 0);
+	READS(f, 7, WORD(5));
+	assert_int_equal(apply(view, batch), 2);
+	READS(f, 4, WORD(2));
+	READS(f, 5, WORD(3));
+	WRITE_SEGV(f, 5);
+	READS(f, 6, WORD(40));
+	WRITE_SEGV(f, 6);
+	READ_SIGBUS(f, 7);
+	READS(f, 8, WORD(6));
+	READS(f, 20, WORD(50));
+	WRITES(f, 20, WORD(50));
+	memview_batch_free(batch);
+	memview_close(view);
+}
+
+static void batch_works_in_its_order(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ);
+	struct memview_batch *batch = new_batch();
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ);
+	READS(f, 4, WORD(2));
+	/* The page is free when it is mapped, and what is mapped is cut. */
+	assert_int_equal(memview_batch_unmap(batch, 4 * PAGE, 8 * PAGE), 0);
+	assert_int_equal(memview_batch_map(batch, 4 * PAGE, f->file, 30 * PAGE, 8 * PAGE,
+					   MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_unmap(batch, 6 * PAGE, PAGE), 0);
+	assert_int_equal(apply(view, batch), 9);
+	READS(f, 4, WORD(30));
+	READ_SIGBUS(f, 6);
+	READS(f, 7, WORD(33));
+
+	/* The other way round it is not. */
+	memview_batch_clear(batch);
+	assert_int_equal(memview_batch_map(batch, 4 * PAGE, f->file, 0, 8 * PAGE,
+					   MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_unmap(batch, 4 * PAGE, 8 * PAGE), 0);
+	check_undone(view, batch, EEXIST, 0);
+	READS(f, 4, WORD(30));
+	memview_batch_free(batch);
+	memview_close(view);
+}
+
+static void batch_that_fails_changes_nothing_and_tells_where(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ | MEMVIEW_WRITE);
+	struct memview_batch *batch = new_batch();
+	int rdonly = EXPECT_OK(backing_reopen(f->file, O_RDONLY));
+	unsigned long i;
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ | PROT_WRITE);
+	READS(f, 5, WORD(3));
+	/* Each of the last operations alone spoils it. */
+	for (i = 0; i < 7; i++) {
+		static const int errnos[] = {
+			EEXIST, EINVAL, EBADF, EACCES, ERANGE, ENOENT, EOVERFLOW,
+		};
+
+		memview_batch_clear(batch);
+		assert_int_equal(memview_batch_unmap(batch, 5 * PAGE, PAGE), 0);
+		assert_int_equal(memview_batch_protect(batch, 6 * PAGE, PAGE, MEMVIEW_READ), 0);
+		assert_int_equal(memview_batch_map(batch, 30 * PAGE, f->file, 0, PAGE,
+						   MEMVIEW_READ), 0);
+		switch (errnos[i]) {
+		case EEXIST:
+			memview_batch_map(batch, 30 * PAGE, f->file, 0, PAGE, MEMVIEW_READ);
+			break;
+		case EINVAL:	/* no flag of the library's: not obeyed */
+			memview_batch_map(batch, 6 * PAGE, f->file, 0, PAGE,
+					  MEMVIEW_READ | MEMVIEW_MAP_REPLACE);
+			break;
+		case EBADF:
+			memview_batch_map(batch, 31 * PAGE, -1, 0, PAGE, MEMVIEW_READ);
+			break;
+		case EACCES:
+			memview_batch_replace(batch, 6 * PAGE, rdonly, 0, PAGE,
+					      MEMVIEW_READ | MEMVIEW_WRITE);
+			break;
+		case ERANGE:
+			memview_batch_unmap(batch, VIEW_PAGES * PAGE, PAGE);
+			break;
+		case ENOENT:	/* what the first one has left there */
+			memview_batch_protect(batch, 4 * PAGE, 2 * PAGE, MEMVIEW_READ);
+			break;
+		case EOVERFLOW:
+			memview_batch_unmap(batch, INT64_MAX - PAGE + 1, PAGE);
+			break;
+		}
+		assert_int_equal(memview_batch_count(batch), 4);
+		assert_int_equal(memview_batch_unmap(batch, 4 * PAGE, PAGE), 0);
+		check_undone(view, batch, errnos[i], 3);
+		READS(f, 4, WORD(2));
+		READS(f, 5, WORD(3));
+		WRITES(f, 6, WORD(4));
+		READ_SIGBUS(f, 30);
+	}
+	memview_batch_free(batch);
+	memview_close(view);
+}
+
+static void batch_can_be_applied_again(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ), *other = open_view(VIEW_PAGES);
+	struct memview_batch *batch = new_batch();
+
+	assert_int_equal(memview_batch_unmap(batch, 0, 20 * PAGE), 0);
+	assert_int_equal(memview_batch_map(batch, 10 * PAGE, f->file, 10 * PAGE, 4 * PAGE,
+					   MEMVIEW_READ), 0);
+	assert_int_equal(apply(view, batch), 8);
+	assert_int_equal(apply(view, batch), 4);
+	assert_int_equal(apply(other, batch), 0);
+	show_to_peer(f, memview_view_fd(other), PROT_READ);
+	READS(f, 10, WORD(10));
+	memview_batch_clear(batch);
+	assert_int_equal(memview_batch_count(batch), 0);
+	assert_int_equal(apply(view, batch), 0);
+	assert_int_equal(memview_batch_unmap(batch, 12 * PAGE, PAGE), 0);
+	assert_int_equal(apply(other, batch), 1);
+	READS(f, 10, WORD(10));
+	READ_SIGBUS(f, 12);
+	memview_batch_free(batch);
+	memview_close(other);
+	memview_close(view);
+}
+
+/* A batch has the number of a descriptor, and looks at it when it is applied. */
+static void batch_borrows_its_descriptors(struct fixture *f)
+{
+	struct memview *view = open_view(VIEW_PAGES);
+	struct memview_batch *batch = new_batch();
+	int fd = EXPECT_OK(fcntl(f->file, F_DUPFD_CLOEXEC, 500));
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ);
+	assert_int_equal(memview_batch_unmap(batch, 0, PAGE), 0);
+	assert_int_equal(memview_batch_map(batch, 0, fd, 9 * PAGE, PAGE, MEMVIEW_READ), 0);
+	close(fd);
+	check_undone(view, batch, EBADF, 1);
+	assert_int_equal(EXPECT_OK(fcntl(f->file, F_DUPFD_CLOEXEC, 500)), fd);
+	assert_int_equal(apply(view, batch), 0);
+	close(fd);
+	memview_batch_free(batch);
+	READS(f, 0, WORD(9));
+	memview_close(view);
+}
+
+static void batch_has_a_largest_size(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ);
+	struct memview_batch *batch = new_batch();
+	unsigned long i;
+
+	for (i = 0; i < MEMVIEW_BATCH_MAX; i++)
+		assert_int_equal(memview_batch_unmap(batch, i % VIEW_PAGES * PAGE, PAGE), 0);
+	assert_int_equal(apply(view, batch), 8);
+	assert_int_equal(memview_map(view, 0, f->file, 0, PAGE, MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_unmap(batch, 0, PAGE), 0);
+	check_undone(view, batch, E2BIG, MEMVIEW_BATCH_MAX + 1);
+	memview_batch_free(batch);
+	memview_close(view);
+}
+
+static void batch_on_a_revoked_view_blames_no_operation(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ);
+	struct memview_batch *batch = new_batch();
+
+	assert_int_equal(memview_batch_unmap(batch, 4 * PAGE, PAGE), 0);
+	assert_int_equal(memview_batch_unmap(batch, 5 * PAGE, PAGE), 0);
+	assert_int_equal(memview_revoke(view), 0);
+	check_undone(view, batch, ESHUTDOWN, 2);
+	memview_batch_free(batch);
 	memview_close(view);
 }
 
@@ -302,10 +562,15 @@ static void view_fd_travels_over_a_socket(struct fixture *f)
 static long op_child_calls(const long *a)
 {
 	struct memview *view = (struct memview *)a[0];
+	struct memview_batch *batch;
 	struct memview_status status;
+	size_t failed;
 
 	if (memview_unmap(view, 4 * PAGE, PAGE, NULL) != -EIO)
 		return 1;
+	if (memview_batch_new(&batch) || memview_batch_unmap(batch, 4 * PAGE, PAGE) ||
+	    memview_batch_apply(view, batch, &failed, NULL) != -EIO || failed != 1)
+		return 4;
 	if (memview_info(view, &status) || status.revoked)
 		return 2;
 	return memview_revoke(view) ? 3 : 0;
@@ -349,6 +614,14 @@ static const struct test_case cases[] = {
 	CASE(replace_swaps),
 	CASE(unmap_tells_what_it_removed),
 	CASE(protect_narrows_and_widens),
+	CASE_ON(batch_maps_each_page_of_a_view, ON(MEMFD) | ON(EXT4)),
+	CASE_ON(batch_does_what_each_call_does, ON_ALL),
+	CASE(batch_works_in_its_order),
+	CASE(batch_that_fails_changes_nothing_and_tells_where),
+	CASE(batch_can_be_applied_again),
+	CASE(batch_borrows_its_descriptors),
+	CASE(batch_has_a_largest_size),
+	CASE(batch_on_a_revoked_view_blames_no_operation),
 	CASE(query_lists_the_ranges),
 	CASE(view_fd_with_fewer_rights),
 	CASE(revoke_is_for_good),
