@@ -441,6 +441,7 @@ noreturn void vandal_run(void)
 			victim.page++;
 		}
 		op_lose(&lane);
+		doze(&lane, 4000);
 		count_flush();
 	}
 	_exit(STATUS_OK);

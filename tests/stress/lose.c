@@ -208,10 +208,15 @@ void op_unmap_punch(struct lane *lane)
 	count_add(N_UNMAP_PUNCH, 1);
 }
 
+static bool is_vandal(const struct lane *lane)
+{
+	return !lane->controller->views[0];
+}
+
 /* The end of the files is in the last lane of the last controller. */
 static bool is_last(const struct lane *lane)
 {
-	return lane->controller->views[0] && lane->index == LANES - 1 &&
+	return !is_vandal(lane) && lane->index == LANES - 1 &&
 	       crew_number == options.controllers - 1;
 }
 
@@ -286,7 +291,7 @@ static void write_word(struct lane *lane, const struct victim *victim, uint64_t 
 /* Wherever the victims are mapped, peers are told what they begin with. */
 static void tell(struct lane *lane, unsigned int known)
 {
-	if (!lane->controller->views[0]) {
+	if (is_vandal(lane)) {
 		for (unsigned int i = 0; i < lane->nr_victims; i++)
 			atomic_store(&board->known[lane->victims[i].file]
 						  [lane->victims[i].page], known);
@@ -306,6 +311,17 @@ static void lose_once(struct lane *lane, bool truncates)
 		return drop_by_punch(lane);
 	drop_by_truncate(lane);
 	set_file_size(file, file_size(file));
+}
+
+/* Time to fault and to read, as long as that takes on a busy machine. */
+static void wait_for_reader(struct lane *lane)
+{
+	const atomic_uint *seen = is_vandal(lane) ? &board->seen :
+						    &this_crew()->seen;
+	unsigned int before = atomic_load(seen);
+
+	for (int i = 0; i < 10 && atomic_load(seen) == before; i++)
+		doze(lane, 4000);
 }
 
 /*
@@ -350,9 +366,8 @@ void op_lose(struct lane *lane)
 				   word_of(TAG_OPEN, lane->number));
 		tell(lane, KNOWN | lane->number);
 		dwell(lane);
-		/* Time to fault and to read, once. */
 		if (!times)
-			doze(lane, 8000);
+			wait_for_reader(lane);
 		tell(lane, 0);
 		count_add(N_LOSE, 1);
 	}

@@ -191,6 +191,8 @@ struct crew {
 	 * same.
 	 */
 	atomic_uint known[VIEWS][MAX_PAGES];
+	/* Times that a peer has read such a word. */
+	atomic_uint seen;
 	/* What the first part of a view maps, throughout a life. */
 	int common_file[VIEWS];
 };
@@ -202,6 +204,7 @@ struct board {
 	/* Like those of a crew, of the first part of the files. */
 	atomic_uint hot;
 	atomic_uint known[FILES][MAX_PART];
+	atomic_uint seen;
 	atomic_ullong counts[NR_COUNTS];
 	atomic_uint nr_escapes;
 	struct escape escapes[MAX_ESCAPES];
