@@ -40,9 +40,38 @@ static void unmap_single(struct memview *view)
 
 static const struct way by_ioctl = { map_single, unmap_single };
 
+static void map_update(struct memview *view, int fd)
+{
+	struct memview_batch *batch;
+	size_t i;
+
+	check(memview_batch_new(&batch), "memview_batch_new");
+	for (i = 0; i < PAGES; i++)
+		check(memview_batch_map(batch, 2 * i * PAGE, fd, i * PAGE, PAGE,
+					MEMVIEW_READ | MEMVIEW_WRITE),
+		      "memview_batch_map");
+	check(memview_batch_apply(view, batch, NULL, NULL), "memview_batch_apply");
+	memview_batch_free(batch);
+}
+
+static void unmap_update(struct memview *view)
+{
+	struct memview_batch *batch;
+	size_t i;
+
+	check(memview_batch_new(&batch), "memview_batch_new");
+	for (i = 0; i < PAGES; i++)
+		check(memview_batch_unmap(batch, 2 * i * PAGE, PAGE),
+		      "memview_batch_unmap");
+	check(memview_batch_apply(view, batch, NULL, NULL), "memview_batch_apply");
+	memview_batch_free(batch);
+}
+
+static const struct way by_update = { map_update, unmap_update };
+
 static double map_cost(const struct way *way)
 {
-	int fd = make_file(PAGES * PAGE, true);
+	int fd = shared_file;
 	struct memview *view = make_view(SIZE);
 	struct span span = { .size = SIZE };
 	struct peer peer;
@@ -60,7 +89,7 @@ static double map_cost(const struct way *way)
 
 static double unmap_cost(const struct way *way)
 {
-	int fd = make_file(PAGES * PAGE, true);
+	int fd = shared_file;
 	struct memview *view = make_view(SIZE);
 	struct span span = { .size = SIZE, .stride = 2 * PAGE };
 	struct peer peer;
@@ -88,6 +117,18 @@ void unmap_batch_ioctl(const struct bench *bench, double *values)
 	values[0] = unmap_cost(&by_ioctl);
 }
 
+void map_batch_update(const struct bench *bench, double *values)
+{
+	(void)bench;
+	values[0] = map_cost(&by_update);
+}
+
+void unmap_batch_update(const struct bench *bench, double *values)
+{
+	(void)bench;
+	values[0] = unmap_cost(&by_update);
+}
+
 /* The rival maps into a free part of the address space: nothing to replace. */
 static char *free_space(void)
 {
@@ -110,7 +151,7 @@ static void mmap_all(char *area, int fd)
 
 void map_batch_mmap(const struct bench *bench, double *values)
 {
-	int fd = make_file(PAGES * PAGE, true);
+	int fd = shared_file;
 	char *area = free_space();
 	uint64_t start;
 
@@ -123,7 +164,7 @@ void map_batch_mmap(const struct bench *bench, double *values)
 
 void unmap_batch_munmap(const struct bench *bench, double *values)
 {
-	int fd = make_file(PAGES * PAGE, true);
+	int fd = shared_file;
 	char *area = free_space();
 	uint64_t start;
 	size_t i;

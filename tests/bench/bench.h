@@ -62,6 +62,7 @@ struct contender {
  * @name: as the issue and docs/performance.md have it
  * @figures: what one measurement yields
  * @modes: BY_TIME, BY_ICOUNT
+ * @shared: how much of shared_file it uses
  * @keep: each contender's process lives on from one round to the next: what it
  *	has built up is too expensive to build again
  * @missing: the reason why the row cannot be measured here, or NULL
@@ -75,6 +76,7 @@ struct bench {
 	const char *name;
 	struct figure figures[MAX_FIGURES];
 	unsigned int modes;
+	size_t shared;
 	bool keep;
 	const char *(*missing)(void);
 	void (*setup)(const struct bench *bench);
@@ -102,6 +104,12 @@ void *map_fd(int fd, size_t size, off_t offset);
 void touch(volatile char *map, size_t size, size_t stride, bool write);
 /* A memfd with holes only, or with all its pages. */
 int make_file(size_t size, bool populated);
+/*
+ * The file of those who leave it as it is, populated as far as the row needs
+ * (struct bench.shared): filling one for each measurement takes the most time.
+ */
+extern int shared_file;
+void fill_shared_file(size_t size);
 int make_huge_file(size_t size);
 void populate(int fd, size_t size);
 void reserve_huge_pages(size_t size);
@@ -204,11 +212,17 @@ struct unmap_param {
 
 cost_fn unmap_view, unmap_punch, unmap_own;
 
-cost_fn map_batch_ioctl, map_batch_mmap, unmap_batch_ioctl, unmap_batch_munmap;
+cost_fn map_batch_ioctl, map_batch_update, map_batch_mmap;
+cost_fn unmap_batch_ioctl, unmap_batch_update, unmap_batch_munmap;
 
-/* How many mappings are asked for at once. */
+/**
+ * struct remote_param - mappings in another process
+ * @batch: how many are asked for at once
+ * @update: the view by MEMVIEW_UPDATE, else by an ioctl for each
+ */
 struct remote_param {
 	unsigned int batch;
+	bool update;
 };
 
 cost_fn remote_view, remote_ptrace, remote_stub;

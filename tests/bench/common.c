@@ -98,6 +98,20 @@ int make_file(size_t size, bool populated)
 	return fd;
 }
 
+int shared_file = -1;
+
+void fill_shared_file(size_t size)
+{
+	static size_t filled;
+
+	if (shared_file < 0)
+		shared_file = make_file(256 * MIB, false);
+	if (size > filled) {
+		populate(shared_file, size);
+		filled = size;
+	}
+}
+
 int make_huge_file(size_t size)
 {
 	int fd = memfd_create("bench", MFD_CLOEXEC | MFD_HUGETLB);
@@ -226,12 +240,18 @@ const char *no_huge_views(void)
 	return tables ? "this driver makes no huge entries on this kernel" : NULL;
 }
 
-/* When they are there, their rows get contenders; see batch.c. */
 const char *no_update(void)
 {
-	return "this driver has no MEMVIEW_UPDATE";
+	struct memview_status status;
+	struct memview *view = make_view(0);
+
+	check(memview_info(view, &status), "memview_info");
+	memview_close(view);
+	return status.features & MEMVIEW_CAN_UPDATE ?
+	       NULL : "this driver has no MEMVIEW_UPDATE";
 }
 
+/* When there are some, their rows get contenders; see struct way. */
 const char *no_io_uring(void)
 {
 	return "this driver has no io_uring commands";

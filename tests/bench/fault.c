@@ -52,7 +52,7 @@ static double measure(const struct fault_param *p, bool use_view, bool teardown)
 	struct peer first, peer;
 
 	arg.fd = p->huge ? make_huge_file(p->size) :
-			   make_file(p->size, p->state != HOLES);
+		 p->state == HOLES ? make_file(p->size, false) : shared_file;
 	if (use_view)
 		arg.fd = check(memview_view_fd(view_of(arg.fd, p->size)),
 			       "memview_view_fd");

@@ -57,9 +57,7 @@ void invalidate_view(const struct bench *bench, double *values)
 
 	/* No view of this file, but one of another: the mm has its notifier. */
 	if (!p->views) {
-		int other = make_file(SIZE, true);
-
-		start_peer(check(memview_view_fd(view_of(other, SIZE)),
+		start_peer(check(memview_view_fd(view_of(shared_file, SIZE)),
 				 "memview_view_fd"));
 	}
 	for (i = 0; i < p->views; i++)

@@ -74,9 +74,11 @@ typedef double results[MAX_RIVALS + 1][MAX_RUNS][MAX_FIGURES];
  * The first round warms up and does not count. Each round begins with another
  * contender.
  */
-static void measure(const struct bench *b, unsigned int runs, results values)
+static void measure(const struct bench *b, const struct options *options,
+		    results values)
 {
 	unsigned int nr = nr_contenders(b), round, i;
+	unsigned int runs = options->runs;
 	struct peer processes[MAX_RIVALS + 1];
 	double warm_up[MAX_FIGURES];
 
@@ -137,9 +139,11 @@ static void run_bench(const struct bench *b, const struct options *options)
 		missing = b->missing();
 	if (!missing) {
 		memset(values, 0, sizeof(values));
+		if (b->shared)
+			fill_shared_file(b->shared);
 		if (b->setup)
 			b->setup(b);
-		measure(b, options->runs, values);
+		measure(b, options, values);
 		if (b->cleanup)
 			b->cleanup();
 	}

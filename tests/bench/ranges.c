@@ -2,12 +2,14 @@
 /*
  * What one more range costs when there are many: range i is the file's page i
  * at page 2 i, and so is the rival's VMA. Measured are single pages between
- * them, spread over all of it, sixteen at a time.
+ * them, spread over all of it, sixteen at a time. The view's controller is its
+ * peer here: the rival changes its own address space, too.
  */
 #include "bench.h"
 
 #include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define BATCH	16UL
 #define ROUNDS	32UL
@@ -42,7 +44,8 @@ static double slab_bytes(void)
 	char line[256];
 	FILE *file;
 
-	/* Counters of single CPUs first. */
+	/* What others have freed before takes its time; CPUs have counters. */
+	usleep(500000);
 	write_file("/proc/sys/vm/stat_refresh", "1");
 	file = fopen("/proc/meminfo", "r");
 	if (!file)
@@ -54,40 +57,16 @@ static double slab_bytes(void)
 	return kib * 1024.0;
 }
 
-struct extras {
-	char *area;
-	unsigned long places;
-	unsigned long first;
-};
-
 /* Touches a batch of extra pages; returns nanoseconds for all of them. */
-static void touch_extras(const void *arg, double *values)
+static uint64_t touch_extras(volatile char *area, unsigned long places,
+			     unsigned long first)
 {
-	const struct extras *e = arg;
 	uint64_t start = now();
 	unsigned long k;
 
-	for (k = e->first; k < e->first + BATCH; k++)
-		*(volatile char *)(e->area + extra(e->places, k)) = 1;
-	values[0] = now() - start;
-}
-
-static char *peer_area;
-
-static void peer_map_area(const void *arg, double *values)
-{
-	const struct span *span = arg;
-
-	(void)values;
-	peer_area = map_fd(span->fd, span->size, 0);
-}
-
-static void peer_touch_extras(const void *arg, double *values)
-{
-	struct extras e = *(const struct extras *)arg;
-
-	e.area = peer_area;
-	touch_extras(&e, values);
+	for (k = first; k < first + BATCH; k++)
+		area[extra(places, k)] = 1;
+	return now() - start;
 }
 
 static void add(double *values, int what, double ns)
@@ -99,24 +78,20 @@ void ranges_view(const struct bench *bench, double *values)
 {
 	const struct ranges_param *p = bench->param;
 	unsigned long places = nr_places(p->ranges), round, k;
-	struct extras e = { .places = places };
 	static struct memview *view;
 	static double memory;
-	static struct peer peer;
+	static char *area;
 	static int few;
 	uint64_t start;
 
 	if (!view) {
-		struct span span = { .size = 2 * places * PAGE };
+		size_t size = 2 * places * PAGE;
 		int many = make_file(p->ranges * PAGE, false);
 		double before;
 
 		few = make_file(BATCH * PAGE, true);
-		view = make_view(span.size);
-		span.fd = check(memview_view_fd(view), "memview_view_fd");
-		peer_start(&peer);
-		peer_call(&peer, peer_map_area, &span, sizeof(span));
-		settle();
+		view = make_view(size);
+		area = map_fd(check(memview_view_fd(view), "memview_view_fd"), size, 0);
 		before = slab_bytes();
 		for (k = 0; k < p->ranges; k++)
 			check(memview_map(view, 2 * k * PAGE, many, k * PAGE, PAGE,
@@ -126,19 +101,19 @@ void ranges_view(const struct bench *bench, double *values)
 	}
 	values[MEMORY] = memory;
 	for (round = 0; round < ROUNDS; round++) {
-		e.first = round * BATCH;
+		unsigned long first = round * BATCH;
+
 		start = now();
 		for (k = 0; k < BATCH; k++)
-			check(memview_map(view, extra(places, e.first + k), few,
+			check(memview_map(view, extra(places, first + k), few,
 					  k * PAGE, PAGE,
 					  MEMVIEW_READ | MEMVIEW_WRITE),
 			      "memview_map");
 		add(values, MAP, now() - start);
-		add(values, FAULT,
-		    peer_call(&peer, peer_touch_extras, &e, sizeof(e)));
+		add(values, FAULT, touch_extras(area, places, first));
 		start = now();
 		for (k = 0; k < BATCH; k++)
-			check(memview_unmap(view, extra(places, e.first + k), PAGE,
+			check(memview_unmap(view, extra(places, first + k), PAGE,
 					    NULL), "memview_unmap");
 		add(values, UNMAP, now() - start);
 	}
@@ -155,7 +130,6 @@ void ranges_plain(const struct bench *bench, double *values)
 {
 	const struct ranges_param *p = bench->param;
 	unsigned long places = nr_places(p->ranges), round, k;
-	struct extras e = { .places = places };
 	static double memory;
 	static char *area;
 	static int few;
@@ -171,27 +145,23 @@ void ranges_plain(const struct bench *bench, double *values)
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (area == MAP_FAILED || munmap(area, size))
 			err(1, "mmap");
-		settle();
 		before = slab_bytes();
 		for (k = 0; k < p->ranges; k++)
 			map_page(area + 2 * k * PAGE, many, k * PAGE);
 		memory = (slab_bytes() - before) / p->ranges;
 	}
 	values[MEMORY] = memory;
-	e.area = area;
 	for (round = 0; round < ROUNDS; round++) {
-		double took;
+		unsigned long first = round * BATCH;
 
-		e.first = round * BATCH;
 		start = now();
 		for (k = 0; k < BATCH; k++)
-			map_page(area + extra(places, e.first + k), few, k * PAGE);
+			map_page(area + extra(places, first + k), few, k * PAGE);
 		add(values, MAP, now() - start);
-		touch_extras(&e, &took);
-		add(values, FAULT, took);
+		add(values, FAULT, touch_extras(area, places, first));
 		start = now();
 		for (k = 0; k < BATCH; k++)
-			if (munmap(area + extra(places, e.first + k), PAGE))
+			if (munmap(area + extra(places, first + k), PAGE))
 				err(1, "munmap");
 		add(values, UNMAP, now() - start);
 	}

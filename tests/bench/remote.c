@@ -26,29 +26,55 @@ static size_t place(unsigned int i)
 	return 2 * i * PAGE;
 }
 
+/* Maps or unmaps a batch in the view. */
+static void change(struct memview *view, int fd, unsigned int count, bool map)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		check(map ? memview_map(view, place(i), fd, place(i), PAGE,
+					MEMVIEW_READ | MEMVIEW_WRITE) :
+			    memview_unmap(view, place(i), PAGE, NULL), "view");
+}
+
+static void change_update(struct memview *view, int fd, unsigned int count,
+			  bool map, struct memview_batch *batch)
+{
+	unsigned int i;
+
+	memview_batch_clear(batch);
+	for (i = 0; i < count; i++)
+		check(map ? memview_batch_map(batch, place(i), fd, place(i), PAGE,
+					      MEMVIEW_READ | MEMVIEW_WRITE) :
+			    memview_batch_unmap(batch, place(i), PAGE), "batch");
+	check(memview_batch_apply(view, batch, NULL, NULL), "memview_batch_apply");
+}
+
 void remote_view(const struct bench *bench, double *values)
 {
 	const struct remote_param *p = bench->param;
-	int fd = make_file(SIZE, true);
+	int fd = shared_file;
 	struct memview *view = make_view(SIZE);
 	struct span span = { .size = SIZE };
-	unsigned int i, done;
+	struct memview_batch *batch;
+	unsigned int done;
 	struct peer peer;
 	uint64_t start;
 
+	check(memview_batch_new(&batch), "memview_batch_new");
 	span.fd = check(memview_view_fd(view), "memview_view_fd");
 	peer_start(&peer);
 	peer_call(&peer, peer_map, &span, sizeof(span));
 	settle();
 	start = now();
 	for (done = 0; done < PAIRS; done += p->batch) {
-		for (i = 0; i < p->batch; i++)
-			check(memview_map(view, place(i), fd, place(i), PAGE,
-					  MEMVIEW_READ | MEMVIEW_WRITE),
-			      "memview_map");
-		for (i = 0; i < p->batch; i++)
-			check(memview_unmap(view, place(i), PAGE, NULL),
-			      "memview_unmap");
+		if (p->update) {
+			change_update(view, fd, p->batch, true, batch);
+			change_update(view, fd, p->batch, false, batch);
+		} else {
+			change(view, fd, p->batch, true);
+			change(view, fd, p->batch, false);
+		}
 	}
 	values[0] = (double)(now() - start) / PAIRS;
 }
@@ -109,7 +135,7 @@ static long inject(pid_t pid, struct user_regs_struct *regs)
 void remote_ptrace(const struct bench *bench, double *values)
 {
 	const struct remote_param *p = bench->param;
-	int fd = make_file(SIZE, true);
+	int fd = shared_file;
 	char *area = free_space();
 	struct user_regs_struct stopped, regs;
 	unsigned int i, done;
@@ -222,7 +248,7 @@ void remote_stub(const struct bench *bench, double *values)
 
 	if (stub == MAP_FAILED)
 		err(1, "mmap");
-	stub->fd = make_file(SIZE, true);
+	stub->fd = shared_file;
 	stub->area = free_space();
 	peer_start(&peer);
 	peer_post(&peer, be_stub, &stub, sizeof(stub));

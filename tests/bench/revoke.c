@@ -12,7 +12,7 @@
 
 void revoke_view(const struct bench *bench, double *values)
 {
-	int fd = make_file(SIZE, true);
+	int fd = shared_file;
 	struct memview *view = make_view(SIZE);
 	struct span span = { .size = SIZE, .stride = PAGE };
 	struct peer peer;
@@ -62,7 +62,7 @@ static void be_backend(const void *arg, double *values)
 
 void revoke_message(const struct bench *bench, double *values)
 {
-	struct backend backend = { .fd = make_file(SIZE, true) };
+	struct backend backend = { .fd = shared_file };
 	uint32_t message, answer;
 	struct peer peer;
 	uint64_t start;

@@ -13,12 +13,8 @@ void steady_setup(const struct bench *bench)
 {
 	const struct steady_param *p = bench->param;
 
-	if (p->huge) {
-		reserve_huge_pages(SIZE);
-		file = make_huge_file(SIZE);
-	} else {
-		file = make_file(SIZE, true);
-	}
+	reserve_huge_pages(p->huge ? SIZE : 0);
+	file = p->huge ? make_huge_file(SIZE) : dup(shared_file);
 }
 
 void steady_cleanup(void)

@@ -8,14 +8,15 @@
 
 #define FAULT(what, variant, ...) {					\
 	.name = what, FIGURE(variant, "/page"), .modes = BOTH,		\
+	.shared = 32 * MIB,						\
 	.view = fault_view, .rivals = { { "plain mmap", fault_plain } },	\
 	PARAM(fault_param, __VA_ARGS__),				\
 }
-#define SMALL	.size = 8 * MIB, .touches = 2048
+#define ALL_PAGES	.size = 32 * MIB, .touches = 8192
 
 #define STEADY(what, variant, why_not, ...) {				\
 	.name = what, FIGURE(variant, "/access"), .modes = BOTH,	\
-	.keep = true, .missing = why_not,				\
+	.shared = 256 * MIB, .keep = true, .missing = why_not,		\
 	.setup = steady_setup, .cleanup = steady_cleanup,		\
 	.view = steady_view, .rivals = { { "plain mmap", steady_plain } },	\
 	PARAM(steady_param, __VA_ARGS__),				\
@@ -23,6 +24,7 @@
 
 #define UNMAP(what, variant, where, way, ...) {				\
 	.name = what, FIGURE(variant, "/op"), .modes = where,		\
+	.shared = 64 * MIB,						\
 	.view = unmap_view, .rivals = { way },				\
 	PARAM(unmap_param, __VA_ARGS__),				\
 }
@@ -35,21 +37,21 @@
 
 #define MAP_BATCH(way, why_not, fn) {					\
 	.name = "map-batch", FIGURE(way, "/page"), .modes = BOTH,	\
-	.missing = why_not,						\
+	.shared = 16 * MIB, .missing = why_not,				\
 	.view = fn, .rivals = { { "mmap", map_batch_mmap } },		\
 }
 #define UNMAP_BATCH(way, why_not, fn) {					\
 	.name = "unmap-batch", FIGURE(way, "/page"), .modes = BOTH,	\
-	.missing = why_not,						\
+	.shared = 16 * MIB, .missing = why_not,				\
 	.view = fn, .rivals = { { "munmap", unmap_batch_munmap } },	\
 }
 
-#define REMOTE(variant, n) {						\
+#define REMOTE(variant, why_not, ...) {					\
 	.name = "remote-map", FIGURE(variant, "/map and unmap"),		\
-	.modes = BY_TIME,						\
+	.modes = BY_TIME, .shared = MIB, .missing = why_not,		\
 	.view = remote_view,						\
 	.rivals = { { "ptrace", remote_ptrace }, { "stub", remote_stub } },	\
-	PARAM(remote_param, .batch = n),				\
+	PARAM(remote_param, __VA_ARGS__),				\
 }
 
 #define RANGES(n, nr) {							\
@@ -72,7 +74,7 @@
 
 #define THREADS(variant, t, p) {					\
 	.name = "threads-scaling", FIGURE(variant, "/page"),		\
-	.modes = BY_TIME,						\
+	.modes = BY_TIME, .shared = 32 * MIB,				\
 	.view = threads_view, .rivals = { { "plain mmap", threads_plain } },	\
 	PARAM(threads_param, .threads = t, .peers = p),			\
 }
@@ -81,17 +83,19 @@
 #define NO_VIEW_BUT(n)	NO_VIEW, { "no view, " n, invalidate_plain }
 #define INVALIDATE(variant, nr, all, ...) {				\
 	.name = "invalidate", FIGURE(variant, "/page"), .modes = BOTH,	\
+	.shared = 4 * MIB,						\
 	.view = invalidate_view, .rivals = { __VA_ARGS__ },		\
 	PARAM(invalidate_param, .views = nr, .truncate = all),		\
 }
 
 const struct bench bench_table[] = {
-	FAULT("fault-first-write", "", SMALL, .state = HOLES, .write = true),
-	FAULT("fault-cold-write", "", SMALL, .state = COLD, .write = true),
-	FAULT("fault-cold-read", "", SMALL, .state = COLD),
-	FAULT("fault-warm-write", "", SMALL, .state = WARM, .write = true),
-	FAULT("fault-warm-read", "", SMALL, .state = WARM),
-	FAULT("fault-random-read", "all pages", SMALL, .state = WARM,
+	FAULT("fault-first-write", "", .state = HOLES, .write = true,
+	      .size = 8 * MIB, .touches = 2048),
+	FAULT("fault-cold-write", "", ALL_PAGES, .state = COLD, .write = true),
+	FAULT("fault-cold-read", "", ALL_PAGES, .state = COLD),
+	FAULT("fault-warm-write", "", ALL_PAGES, .state = WARM, .write = true),
+	FAULT("fault-warm-read", "", ALL_PAGES, .state = WARM),
+	FAULT("fault-random-read", "all pages", ALL_PAGES, .state = WARM,
 	      .random = true),
 	FAULT("fault-random-read", "one page in 32", .state = WARM,
 	      .random = true, .size = 32 * MIB, .touches = 256),
@@ -111,9 +115,10 @@ const struct bench bench_table[] = {
 
 	{
 		.name = "teardown", FIGURE("", "/page"), .modes = BOTH,
+		.shared = 32 * MIB,
 		.view = teardown_view,
 		.rivals = { { "plain mmap", teardown_plain } },
-		PARAM(fault_param, .state = WARM, .write = true, SMALL),
+		PARAM(fault_param, .state = WARM, .write = true, ALL_PAGES),
 	},
 
 	UNMAP("unmap-page", "0 busy", BOTH, PUNCH, ONE_PAGE),
@@ -130,22 +135,23 @@ const struct bench bench_table[] = {
 	      .again = true, .busy = true),
 
 	MAP_BATCH("ioctl", NULL, map_batch_ioctl),
-	MAP_BATCH("UPDATE", no_update, NULL),
+	MAP_BATCH("UPDATE", no_update, map_batch_update),
 	MAP_BATCH("io_uring", no_io_uring, NULL),
 	UNMAP_BATCH("ioctl", NULL, unmap_batch_ioctl),
-	UNMAP_BATCH("UPDATE", no_update, NULL),
+	UNMAP_BATCH("UPDATE", no_update, unmap_batch_update),
 	UNMAP_BATCH("io_uring", no_io_uring, NULL),
 
-	REMOTE("1 at a time", 1),
-	REMOTE("64 at a time", 64),
+	REMOTE("1 at a time", NULL, .batch = 1),
+	REMOTE("64 at a time", NULL, .batch = 64),
+	REMOTE("64 at a time, UPDATE", no_update, .batch = 64, .update = true),
 	{
 		.name = "revoke-cooperative", FIGURE("2 MiB", "/region"),
-		.modes = BY_TIME,
+		.modes = BY_TIME, .shared = 32 * MIB,
 		.view = revoke_view, .rivals = { { "message", revoke_message } },
 	},
 	{
 		.name = "fault-userfaultfd", FIGURE("", "/page"),
-		.modes = BY_TIME,
+		.modes = BY_TIME, .shared = 8 * MIB,
 		.view = userfault_view,
 		.rivals = { { "UFFDIO_CONTINUE, 1 page", userfault_page },
 			    { "UFFDIO_CONTINUE, 16 pages", userfault_window } },

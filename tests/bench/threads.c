@@ -80,7 +80,7 @@ static double measure(const struct threads_param *p, bool use_view)
 	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
 	pthread_barrier_init(barrier, &attr, p->threads * p->peers);
 
-	crowd.fd = make_file(span.size, true);
+	crowd.fd = shared_file;
 	if (use_view)
 		crowd.fd = check(memview_view_fd(view_of(crowd.fd, span.size)),
 				 "memview_view_fd");

@@ -25,7 +25,7 @@ static double per_step(const struct unmap_param *p, uint64_t start)
 void unmap_view(const struct bench *bench, double *values)
 {
 	const struct unmap_param *p = bench->param;
-	int fd = make_file(p->size, true);
+	int fd = shared_file;
 	struct memview *view = view_of(fd, p->size);
 	struct peer peer;
 	uint64_t start;
@@ -64,7 +64,7 @@ void unmap_punch(const struct bench *bench, double *values)
 void unmap_own(const struct bench *bench, double *values)
 {
 	const struct unmap_param *p = bench->param;
-	int fd = make_file(p->size, true);
+	int fd = shared_file;
 	char *map = map_fd(fd, p->size, 0);
 	uint64_t start;
 	size_t at;

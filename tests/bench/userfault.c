@@ -48,7 +48,9 @@ static void be_user(const void *arg, double *values)
 		.range = { (uintptr_t)map, SIZE },
 		.mode = UFFDIO_REGISTER_MODE_MINOR,
 	};
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	/* poll(2) works on none that blocks. */
+	int fd = syscall(SYS_userfaultfd,
+			 O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
 	uint64_t start;
 
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
@@ -64,7 +66,7 @@ static void be_user(const void *arg, double *values)
 
 static double measure(size_t window)
 {
-	struct user user = { .fd = make_file(SIZE, true) };
+	struct user user = { .fd = shared_file };
 	struct pollfd polled[2] = { { .events = POLLIN }, { .events = POLLIN } };
 	double values[MAX_FIGURES];
 	struct uffd_msg msg;
@@ -83,8 +85,11 @@ static double measure(size_t window)
 	while (poll(polled, 2, -1) > 0 && !polled[1].revents) {
 		struct uffdio_continue cont = { .range.len = window };
 
-		if (read(polled[0].fd, &msg, sizeof(msg)) != sizeof(msg))
+		if (read(polled[0].fd, &msg, sizeof(msg)) != sizeof(msg)) {
+			if (errno == EAGAIN)
+				continue;
 			err(1, "userfaultfd");
+		}
 		if (msg.event != UFFD_EVENT_PAGEFAULT ||
 		    !(msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_MINOR))
 			errx(1, "no minor fault");
