@@ -403,6 +403,38 @@ static void batch_borrows_its_descriptors(struct fixture *f)
 	memview_close(view);
 }
 
+/* Nobody has the file of @rdonly open for writing: what a read lease is for. */
+static bool no_writer(int rdonly)
+{
+	return !fcntl(rdonly, F_SETLEASE, F_RDLCK);
+}
+
+static void batch_keeps_no_file_open(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ);
+	struct memview_batch *batch = new_batch();
+	int memfd = EXPECT_OK(memfd_create("one of several", MFD_CLOEXEC)), fd, rdonly, i;
+
+	/* What memfd_create() returns does not count as open for writing. */
+	EXPECT_OK(ftruncate(memfd, PAGE));
+	fd = EXPECT_OK(backing_reopen(memfd, O_RDWR));
+	rdonly = EXPECT_OK(backing_reopen(memfd, O_RDONLY));
+	close(memfd);
+	assert_int_equal(memview_batch_unmap(batch, 4 * PAGE, PAGE), 0);
+	assert_int_equal(memview_batch_map(batch, 20 * PAGE, fd, 0, PAGE, MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_unmap(batch, 8 * PAGE, PAGE), 0);
+	assert_int_equal(apply(view, batch), 2);
+	memview_close(view);
+	assert_false(no_writer(rdonly));
+	close(fd);
+	/* The driver keeps a source for a moment. */
+	for (i = 0; i < 100 && !no_writer(rdonly); i++)
+		usleep(50000);
+	assert_true(i < 100);
+	close(rdonly);
+	memview_batch_free(batch);
+}
+
 static void batch_has_a_largest_size(struct fixture *f)
 {
 	struct memview *view = lend(f, MEMVIEW_READ);
@@ -620,6 +652,7 @@ static const struct test_case cases[] = {
 	CASE(batch_that_fails_changes_nothing_and_tells_where),
 	CASE(batch_can_be_applied_again),
 	CASE(batch_borrows_its_descriptors),
+	CASE(batch_keeps_no_file_open),
 	CASE(batch_has_a_largest_size),
 	CASE(batch_on_a_revoked_view_blames_no_operation),
 	CASE(query_lists_the_ranges),
