@@ -420,7 +420,8 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	 * Suspect since before the snapshot, after memview_segment_vma(): what
 	 * we inserted now, invalidations would not zap.
 	 */
-	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE)
+	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE &&
+	    !MEMVIEW_BROKEN_suspect)
 		return false;
 	if (view->gen == fault->gen)
 		return true;

@@ -224,36 +224,41 @@ static int memview_update_apply(struct memview_change *change,
 	return err;
 }
 
+/* Those to zap first, by their place in the view. */
 static int memview_edit_cmp(const void *a, const void *b)
 {
 	const struct memview_edit *x = a, *y = b;
 
+	if (x->zap != y->zap)
+		return y->zap - x->zap;
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
 /*
- * Makes one edit of those whose spans touch, so that each span is zapped once.
- * Return: how many there are
+ * Makes one span of those that touch, so that each page is zapped once. The
+ * edits change places, and the first of them their spans, but nothing else.
+ *
+ * Return: the number of spans; they are those of the first edits
  */
 static unsigned int memview_edits_merge(struct memview_edit *edits,
 					unsigned int nr)
 {
-	unsigned int i, zaps = 0;
+	unsigned int i, nr_spans = 0;
 
-	for (i = 0; i < nr; i++)
-		if (edits[i].zap)
-			edits[zaps++] = edits[i];
-	if (zaps < 2)
-		return zaps;
-	sort(edits, zaps, sizeof(*edits), memview_edit_cmp, NULL);
-	nr = zaps;
-	for (i = 1, zaps = 0; i < nr; i++) {
-		if (edits[i].first <= edits[zaps].last + 1)
-			edits[zaps].last = max(edits[zaps].last, edits[i].last);
-		else
-			edits[++zaps] = edits[i];
+	if (nr > 1)
+		sort(edits, nr, sizeof(*edits), memview_edit_cmp, NULL);
+	for (i = 0; i < nr && edits[i].zap; i++) {
+		struct memview_edit *span = &edits[nr_spans];
+
+		if (nr_spans && edits[i].first <= span[-1].last + 1) {
+			span[-1].last = max(span[-1].last, edits[i].last);
+			continue;
+		}
+		span->first = edits[i].first;
+		span->last = edits[i].last;
+		nr_spans++;
 	}
-	return zaps + 1;
+	return nr_spans;
 }
 
 static void memview_edits_zap(struct memview *view,
@@ -346,7 +351,8 @@ static int memview_update_commit(struct memview_change *change,
 /**
  * memview_update - a table operation
  * @view: the view
- * @edits: what to do, in this order, all or nothing; of no use afterwards
+ * @edits: what to do, in this order, all or nothing; afterwards they are in
+ *	another order, and only @file is of use
  * @nr: entries of @edits
  * @result: what has come of it
  *

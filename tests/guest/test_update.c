@@ -5,10 +5,12 @@
  */
 #include "adv.h"
 
+#include <fcntl.h>
 #include <linux/memory-view.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 static uint32_t failed_at;
 
@@ -114,6 +116,42 @@ static void nothing_to_do_is_done(struct fixture *f)
 	assert_int_equal(failed_at, 0);
 	assert_int_equal(unmapped, 0);
 	assert_int_equal(nr_ranges(f->ctl), 1);
+}
+
+/* Many spans of several files to zap: none is let go too often, or not at all. */
+static void files_of_a_batch_are_kept_and_let_go(struct fixture *f)
+{
+	int files[3] = { f->file };
+	struct memview_op ops[12];
+
+	for (int i = 1; i < 3; i++)
+		files[i] = make_file(f->backing, 16 * PAGE, 100 * (unsigned long)i);
+	map_pages(f, 0, 0, 64, R);
+	for (int round = 0; round < 40; round++) {
+		/* From the top down, with gaps, some adjacent, some without a zap. */
+		for (unsigned long i = 0; i < NR_OPS(ops); i++) {
+			unsigned long page = 60 - 3 * i - (i & 1);
+
+			if (i % 4 == 3)
+				ops[i] = unmap_op(page, 1);
+			else
+				ops[i] = map_op(files[i % 3], page, i, 1 + i % 3,
+						RW | MEMVIEW_MAP_REPLACE);
+		}
+		EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), NULL));
+		ops[11].op = 9;
+		ops[2].fd = files[1];
+		EXPECT_ERRNO(EINVAL, update(f->ctl, ops, NR_OPS(ops), NULL));
+	}
+	unmap_pages(f, 0, 64);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(file_word(files[i], 5 * PAGE), WORD(100 * i + 5));
+		assert_int_equal(fcntl(files[i], F_GETFL) & O_ACCMODE, O_RDWR);
+		EXPECT_OK(mv_map(f->ctl, files[i], 0, PAGE, (unsigned long)i * PAGE, RW));
+		READS(f, (unsigned long)i, WORD(100 * i));
+	}
+	close(files[1]);
+	close(files[2]);
 }
 
 /* Adjacent spans make one zap, wherever they are in the array. */
@@ -420,6 +458,7 @@ static const struct test_case cases[] = {
 	CASE_ON(each_sees_those_before, ON_ALL),
 	CASE_ON(what_it_takes_is_gone, ON_ALL),
 	CASE(nothing_to_do_is_done),
+	CASE(files_of_a_batch_are_kept_and_let_go),
 	CASE(spans_are_zapped_once),
 	CASE_VARIANT(no_fault_sees_half_of_it, "batch", 0),
 	CASE_VARIANT(no_fault_sees_half_of_it, "one by one", 1),
