@@ -87,9 +87,8 @@ def _plot_curves(curves, mode):
         op, _, side = key
         blocks += [f"$d{i} << EOD",
                    *(f"{x} {y:.3f}" for x, y in sorted(curves[key])), "EOD"]
-        dash = "dt 1" if side == "view" else "dt 2"
-        plots.append(f"$d{i} using 1:2 with linespoints lw 2 {dash} "
-                     f"pt {7 if side == 'view' else 6} "
+        style = "lw 3 pt 7" if side == "view" else "lw 1 pt 4"
+        plots.append(f"$d{i} using 1:2 with linespoints {style} ps 1.2 "
                      f"lc {ops.index(op) + 1} title {_text(f'{op}, {side}')}")
     return blocks, "plot " + ", \\\n     ".join(plots)
 
