@@ -67,13 +67,13 @@ demo: deps
 check: deps
 	@$(MAKE) --no-print-directory guest-module tests
 	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
-		--host $(host_tests) $(stress_test) --guest $(guest_tests)
+		--host $(host_tests) $(boot_tests) --guest $(guest_tests)
 
 #: check-guest  only the part in guests
 check-guest: deps
 	@$(MAKE) --no-print-directory guest-module tests
 	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
-		--host $(stress_test) --guest $(guest_tests)
+		--host $(boot_tests) --guest $(guest_tests)
 
 #: check-all  check, then check-guest on every other kernel; one total
 check-all: deps
@@ -83,8 +83,8 @@ host_tests := tests/selftest tests/vm/selftest \
 	$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
 guest_tests := $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c)) \
 	build/tests/fuzz/test_fuzz
-# Started on the host, but it boots guests with $KERNEL.
-stress_test := tests/stress/check
+# Started on the host, but they boot guests with $KERNEL.
+boot_tests := tests/stress/check tests/special
 export KERNEL
 
 #: tests      build the test programs only
