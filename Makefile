@@ -79,7 +79,7 @@ check-guest: deps
 check-all: deps
 	@tests/check-kernels 6.1 debug kasan 6.12 7.2
 
-host_tests := tests/selftest tests/vm/selftest \
+host_tests := tests/selftest tests/vm/selftest tests/bench/selftest \
 	$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
 guest_tests := $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c)) \
 	build/tests/fuzz/test_fuzz
@@ -121,6 +121,12 @@ coverage: deps
 model: deps
 	docs/model/run
 
+#: bench      the view against its rivals, by time and by instructions, into
+#:            build/bench/ (BENCH_ARGS='--only unmap-page --mode icount')
+bench: deps
+	@$(MAKE) --no-print-directory guest-module lib
+	tests/bench/run --kernel $(guest) $(BENCH_ARGS)
+
 #: bench-window  instructions per page, by fault-around window (docs/performance.md)
 bench-window: deps
 	@$(MAKE) --no-print-directory guest-module
@@ -155,4 +161,4 @@ clean:
 	rm -rf build
 
 .PHONY: all help modules link-sources guest-module lib demo check check-guest \
-	check-all tests stress fuzz coverage model bench-window lint shell deps install clean
+	check-all tests stress fuzz coverage model bench bench-window lint shell deps install clean

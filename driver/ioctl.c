@@ -260,8 +260,12 @@ static long memview_update_ioctl(struct memview *view, void *arg)
 		return -ENOMEM;
 
 	for (nr = 0; nr < info->count; nr++, from += info->op_size) {
-		err = copy_struct_from_user(&op, sizeof(op), from,
-					    info->op_size);
+		if (info->op_size == sizeof(op))
+			err = copy_from_user(&op, from, sizeof(op)) ?
+			      -EFAULT : 0;
+		else
+			err = copy_struct_from_user(&op, sizeof(op), from,
+						    info->op_size);
 		if (!err)
 			err = memview_edit_parse(&edits[nr], &op);
 		if (err) {

@@ -61,7 +61,9 @@
  * @attach: what it maps
  * @flags: MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE
  * @change: MEMVIEW_CHANGE_*, what the operation in progress has done to it
- * @old_flags: @flags before MEMVIEW_CHANGE_FLAGS
+ * @old_flags: @flags before that
+ * @old_first: @first before that
+ * @old_last: @last before that
  * @change_next: the next that is spare or touched, in a memview_change
  *
  * Written under ops_lock and memview.lock for writing; read under either. The
@@ -78,12 +80,14 @@ struct memview_range {
 	u16 flags;
 	u16 old_flags;
 	u16 change;
+	pgoff_t old_first;
+	pgoff_t old_last;
 	struct memview_range *change_next;
 };
 
 #define MEMVIEW_CHANGE_ADDED	0x1
 #define MEMVIEW_CHANGE_REMOVED	0x2
-#define MEMVIEW_CHANGE_FLAGS	0x4
+#define MEMVIEW_CHANGE_ALTERED	0x4
 
 static inline pgoff_t memview_range_file_last(const struct memview_range *range)
 {
@@ -402,8 +406,9 @@ void memview_table_exit(void);
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_first(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_next(struct memview_range *range);
-unsigned int memview_table_pieces(struct memview *view, pgoff_t first,
-				  pgoff_t last);
+bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last);
+unsigned int memview_table_ends(struct memview *view, pgoff_t first,
+				pgoff_t last);
 void memview_change_init(struct memview_change *change, struct memview *view);
 int memview_change_reserve(struct memview_change *change, unsigned long nr);
 void memview_change_add(struct memview_change *change,

@@ -7,9 +7,9 @@
  * overlap there; and rather than a maple tree, because a commit must not fail
  * (R5) and mas_preallocate() is not exported to modules on 6.1.
  *
- * A change of several steps can be undone until it is committed (R5). A range is
- * never cut in place: it is removed, and its pieces are added. What was removed
- * is kept until the end, what was added is known by its mark.
+ * A change of several steps can be undone until it is committed (R5): what was
+ * removed is kept until the end, what was altered remembers how it was, and what
+ * was added is known by its mark.
  */
 
 #include <linux/interval_tree_generic.h>
@@ -180,6 +180,9 @@ static void memview_change_touch(struct memview_change *change,
 				 struct memview_range *range, u16 what)
 {
 	if (!range->change) {
+		range->old_first = range->first;
+		range->old_last = range->last;
+		range->old_flags = range->flags;
 		range->change_next = change->touched;
 		change->touched = range;
 	}
@@ -213,29 +216,43 @@ static void memview_change_remove(struct memview_change *change,
 	memview_table_erase(change->view, range, &change->idle);
 }
 
-/* Adds the part of @range, which has been removed, from @first to @last. */
-static void memview_change_add_part(struct memview_change *change,
-				    const struct memview_range *range,
-				    pgoff_t first, pgoff_t last)
+/* In the view's tree a range that only shrinks keeps its place. */
+static void memview_range_resize(struct memview_range *range, pgoff_t first,
+				 pgoff_t last)
 {
-	struct memview_range part = *range;
-
-	part.first = first;
-	part.last = last;
-	part.file_first += first - range->first;
-	memview_change_add(change, &part);
+	memview_attach_unindex(range);
+	range->file_first += first - range->first;
+	range->first = first;
+	range->last = last;
+	memview_attach_index(range);
 }
 
-/* Pieces of ranges that stay when the span is removed. */
-unsigned int memview_table_pieces(struct memview *view, pgoff_t first,
-				  pgoff_t last)
+static void memview_change_trim(struct memview_change *change,
+				struct memview_range *range, pgoff_t first,
+				pgoff_t last)
+{
+	memview_change_touch(change, range, MEMVIEW_CHANGE_ALTERED);
+	memview_range_resize(range, first, last);
+}
+
+/* Makes @page, in the middle of @range, the first of a new range. */
+static void memview_change_split(struct memview_change *change,
+				 struct memview_range *range, pgoff_t page)
+{
+	struct memview_range tail = *range;
+
+	tail.first = page;
+	tail.file_first += page - range->first;
+	memview_change_trim(change, range, range->first, page - 1);
+	memview_change_add(change, &tail);
+}
+
+/* Does removing the span leave two pieces of one range? */
+bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last)
 {
 	struct memview_range *range = memview_table_find(view, first);
-	unsigned int pieces = range && range->first < first;
 
-	if (!range || range->last < last)
-		range = memview_table_find(view, last);
-	return pieces + (range && range->last > last);
+	return range && range->first < first && range->last > last;
 }
 
 /**
@@ -245,7 +262,7 @@ unsigned int memview_table_pieces(struct memview *view, pgoff_t first,
  * @last: last page
  * @removed: gets the number of pages removed
  *
- * Return: 0, or -EAGAIN when it takes more spare ranges
+ * Return: 0, or -EAGAIN when it takes a spare range, if memview_table_cuts()
  */
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed)
@@ -256,36 +273,45 @@ int memview_change_carve(struct memview_change *change, pgoff_t first,
 	lockdep_assert_held_write(&view->lock);
 
 	*removed = 0;
-	if (memview_table_pieces(view, first, last) > change->nr_spare)
-		return -EAGAIN;
-	for (range = memview_table_first(view, first);
-	     range && range->first <= last; range = next) {
+	range = memview_table_first(view, first);
+	if (range && range->first < first && range->last > last) {
+		if (!change->nr_spare)
+			return -EAGAIN;
+		memview_change_split(change, range, last + 1);
+	}
+	for (; range && range->first <= last; range = next) {
 		cond_resched();
 		next = memview_table_next(range);
 		*removed += min(range->last, last) -
 			    max(range->first, first) + 1;
 
-		memview_change_remove(change, range);
-		if (range->first < first)
-			memview_change_add_part(change, range, range->first,
-						first - 1);
-		if (range->last > last)
-			memview_change_add_part(change, range, last + 1,
-						range->last);
+		if (range->first >= first && range->last <= last)
+			memview_change_remove(change, range);
+		else if (range->first < first)
+			memview_change_trim(change, range, range->first,
+					    first - 1);
+		else
+			memview_change_trim(change, range, last + 1,
+					    range->last);
 	}
 	return 0;
 }
 
-/* Makes @page the first page of a range, if it is in one: takes two spares. */
-static void memview_change_split(struct memview_change *change, pgoff_t page)
+/* The range of which @page is not the first, but another. */
+static struct memview_range *memview_table_inside(struct memview *view,
+						  pgoff_t page)
 {
-	struct memview_range *range = memview_table_find(change->view, page);
+	struct memview_range *range = memview_table_find(view, page);
 
-	if (!range || range->first == page)
-		return;
-	memview_change_remove(change, range);
-	memview_change_add_part(change, range, range->first, page - 1);
-	memview_change_add_part(change, range, page, range->last);
+	return range && range->first < page ? range : NULL;
+}
+
+/* Ends of the span that lie within a range: to give it other flags cuts there. */
+unsigned int memview_table_ends(struct memview *view, pgoff_t first,
+				pgoff_t last)
+{
+	return !!memview_table_inside(view, first) +
+	       !!memview_table_inside(view, last + 1);
 }
 
 /**
@@ -295,7 +321,7 @@ static void memview_change_split(struct memview_change *change, pgoff_t page)
  * @last: last page
  * @flags: as in memview_range
  *
- * Return: 0, or -EAGAIN when it takes more spare ranges
+ * Return: 0, or -EAGAIN when it takes more spare ranges: memview_table_ends()
  */
 int memview_change_flags(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u32 flags)
@@ -305,15 +331,17 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
 
 	lockdep_assert_held_write(&view->lock);
 
-	if (2 * memview_table_pieces(view, first, last) > change->nr_spare)
+	if (memview_table_ends(view, first, last) > change->nr_spare)
 		return -EAGAIN;
-	memview_change_split(change, first);
-	memview_change_split(change, last + 1);
+	range = memview_table_inside(view, first);
+	if (range)
+		memview_change_split(change, range, first);
+	range = memview_table_inside(view, last + 1);
+	if (range)
+		memview_change_split(change, range, last + 1);
 	for (range = memview_table_first(view, first);
 	     range && range->last <= last; range = memview_table_next(range)) {
-		if (!range->change)
-			range->old_flags = range->flags;
-		memview_change_touch(change, range, MEMVIEW_CHANGE_FLAGS);
+		memview_change_touch(change, range, MEMVIEW_CHANGE_ALTERED);
 		range->flags = flags;
 		cond_resched();
 	}
@@ -329,7 +357,7 @@ void memview_change_undo(struct memview_change *change)
 
 	lockdep_assert_held_write(&view->lock);
 
-	/* First makes room: what was removed lay where something was added. */
+	/* Make room first: what was there lay where something was added. */
 	for (range = change->touched; range; range = range->change_next)
 		if ((range->change & both) == MEMVIEW_CHANGE_ADDED)
 			memview_table_erase(view, range, &change->idle);
@@ -344,10 +372,16 @@ void memview_change_undo(struct memview_change *change)
 			memview_change_give(change, range);
 			continue;
 		}
-		if (what & MEMVIEW_CHANGE_FLAGS)
-			range->flags = range->old_flags;
-		if (what & MEMVIEW_CHANGE_REMOVED)
+		range->flags = range->old_flags;
+		if (what & MEMVIEW_CHANGE_REMOVED) {
+			range->file_first += range->old_first - range->first;
+			range->first = range->old_first;
+			range->last = range->old_last;
 			memview_table_insert(view, range);
+		} else {
+			memview_range_resize(range, range->old_first,
+					     range->old_last);
+		}
 	}
 }
 

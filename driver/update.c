@@ -68,13 +68,33 @@ static int memview_protect_check(struct memview *view,
 	return next > edit->last ? changes : -ENOENT;
 }
 
+/* Does what the edit before maps serve for this one, too? */
+static bool memview_edit_same_source(const struct memview_edit *edit,
+				     const struct memview_edit *before)
+{
+	pgoff_t file_last = edit->file_first + (edit->last - edit->first);
+	struct memview_segment *segment;
+
+	if (!before || !before->attach || before->file != edit->file ||
+	    (before->flags ^ edit->flags) & MEMVIEW_MAP_RIGHTS)
+		return false;
+	segment = before->attach->segment;
+	return edit->file_first >= segment->first && file_last <= segment->last;
+}
+
 /* The source of what is to be mapped. */
-static int memview_edit_attach(struct memview *view, struct memview_edit *edit)
+static int memview_edit_attach(struct memview *view, struct memview_edit *edit,
+			       const struct memview_edit *before)
 {
 	struct memview_mirror *mirror = view->mirror;
 	struct memview_attach *attach;
 	pgoff_t file_last = edit->file_first + (edit->last - edit->first);
 
+	if (memview_edit_same_source(edit, before)) {
+		edit->attach = before->attach;
+		kref_get(&edit->attach->ref);
+		return 0;
+	}
 	if (!mirror) {
 		mirror = memview_mirror_get_current();
 		if (IS_ERR(mirror))
@@ -94,9 +114,9 @@ static int memview_edit_attach(struct memview *view, struct memview_edit *edit)
 	return 0;
 }
 
-/* @first: the table is what the edit will meet, so that it need not be tried. */
+/* @before: the edit before this one, or NULL. */
 static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
-				bool first)
+				const struct memview_edit *before)
 {
 	if (edit->kind == MEMVIEW_EDIT_RESIZE)
 		return 0;
@@ -104,10 +124,11 @@ static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
 		return -ERANGE;
 	if (edit->kind != MEMVIEW_EDIT_MAP)
 		return 0;
-	if (first && !(edit->flags & MEMVIEW_MAP_REPLACE) &&
+	/* The first meets this very table: no source is made for nothing. */
+	if (!before && !(edit->flags & MEMVIEW_MAP_REPLACE) &&
 	    !memview_is_free(view, edit->first, edit->last))
 		return -EEXIST;
-	return memview_edit_attach(view, edit);
+	return memview_edit_attach(view, edit, before);
 }
 
 /* The ranges, if any, hold what they need. */
@@ -125,21 +146,20 @@ static void memview_edits_put(struct memview *view, struct memview_edit *edits,
 static unsigned int memview_edit_spares(struct memview *view,
 					const struct memview_edit *edit)
 {
-	unsigned int pieces = memview_table_pieces(view, edit->first,
-						   edit->last);
-
 	switch (edit->kind) {
 	case MEMVIEW_EDIT_MAP:
-		return 1 + pieces;
+		if (!(edit->flags & MEMVIEW_MAP_REPLACE))
+			return 1;
+		return 1 + memview_table_cuts(view, edit->first, edit->last);
 	case MEMVIEW_EDIT_PROTECT:
-		return 2 * pieces;
+		return memview_table_ends(view, edit->first, edit->last);
 	default:
-		return pieces;
+		return memview_table_cuts(view, edit->first, edit->last);
 	}
 }
 
 /* And the most that any can take. */
-#define MEMVIEW_EDIT_SPARES	4
+#define MEMVIEW_EDIT_SPARES	2
 
 static int memview_edit_apply(struct memview_change *change,
 			      struct memview_edit *edit)
@@ -149,13 +169,14 @@ static int memview_edit_apply(struct memview_change *change,
 
 	switch (edit->kind) {
 	case MEMVIEW_EDIT_MAP:
-		if (!(edit->flags & MEMVIEW_MAP_REPLACE) &&
-		    !memview_is_free(view, edit->first, edit->last))
+		if (edit->flags & MEMVIEW_MAP_REPLACE) {
+			err = memview_change_carve(change, edit->first,
+						   edit->last, &edit->removed);
+			if (err)
+				return err;
+		} else if (!memview_is_free(view, edit->first, edit->last)) {
 			return -EEXIST;
-		err = memview_change_carve(change, edit->first, edit->last,
-					   &edit->removed);
-		if (err)
-			return err;
+		}
 		if (!change->nr_spare)
 			return -EAGAIN;
 		memview_change_add(change, &(struct memview_range) {
@@ -215,7 +236,8 @@ static int memview_update_apply(struct memview_change *change,
 		err = memview_edit_apply(change, &edits[i]);
 		if (!err && view->nr_ranges > before && view->nr_ranges > limit)
 			err = -ENOSPC;
-		cond_resched();
+		if (!(i % 64))
+			cond_resched();
 	}
 	if (err) {
 		*failed = i - 1;
@@ -245,7 +267,11 @@ static unsigned int memview_edits_merge(struct memview_edit *edits,
 {
 	unsigned int i, nr_spans = 0;
 
-	if (nr > 1)
+	/* Most come in order already, which sort() does not know to use. */
+	for (i = 1; i < nr; i++)
+		if (memview_edit_cmp(&edits[i - 1], &edits[i]) > 0)
+			break;
+	if (i < nr)
 		sort(edits, nr, sizeof(*edits), memview_edit_cmp, NULL);
 	for (i = 0; i < nr && edits[i].zap; i++) {
 		struct memview_edit *span = &edits[nr_spans];
@@ -373,7 +399,8 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 	memview_change_init(&change, view);
 
 	for (i = 0; i < nr && !err; i++) {
-		err = memview_edit_prepare(view, &edits[i], !i);
+		err = memview_edit_prepare(view, &edits[i],
+					   i ? &edits[i - 1] : NULL);
 		if (err)
 			result->failed = i;
 		cond_resched();
