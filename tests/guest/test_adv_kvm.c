@@ -37,6 +37,7 @@ enum { DO_READ = 0x00, DO_WRITE = 0x10, DO_LOOP = 0x20 };
 
 static int vm, vcpu;
 static struct kvm_run *run_area;
+static unsigned long view_at;
 
 /* view address -> 0. In a peer, which is a process of its own. */
 static long op_kvm_start(const long *a)
@@ -51,6 +52,7 @@ static long op_kvm_start(const long *a)
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct kvm_sregs sregs;
 
+	view_at = (unsigned long)a[0];
 	if (kvm < 0 || code == MAP_FAILED)
 		return -1;
 	memcpy(code, guest_code, sizeof(guest_code));
@@ -73,6 +75,29 @@ static long op_kvm_start(const long *a)
 	return ioctl(vcpu, KVM_SET_SREGS, &sregs);
 }
 
+static long touch_for_writing(const long *a)
+{
+	return (long)__atomic_fetch_add((uint64_t *)a[0], 0, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * KVM faults a page in and then looks for its entry. If that has been zapped in
+ * between, it says EFAULT and not that it wants to try again, for all mappings of
+ * this kind; so whoever runs the vCPU has to look whether the page is there.
+ */
+static int run_vcpu(unsigned long page)
+{
+	int ret, err, tries = 0;
+
+	do {
+		ret = ioctl(vcpu, KVM_RUN, 0);
+		err = errno;
+	} while (ret && err == EFAULT && ++tries < 100 &&
+		 !probe(touch_for_writing, ARGS((long)(view_at + page * PAGE))).sig);
+	errno = err;
+	return ret;
+}
+
 /* what, page, value -> value or EXITED() or -1 and errno */
 static long op_kvm_run(const long *a)
 {
@@ -84,7 +109,7 @@ static long op_kvm_run(const long *a)
 
 	if (ioctl(vcpu, KVM_SET_REGS, &regs))
 		return EXITED(0xfff);
-	ret = ioctl(vcpu, KVM_RUN, 0);
+	ret = a[0] == DO_LOOP ? run_vcpu((unsigned long)a[1]) : ioctl(vcpu, KVM_RUN, 0);
 	err = errno;
 	if (ret) {
 		errno = err;

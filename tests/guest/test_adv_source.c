@@ -503,8 +503,18 @@ static void source_merges_with_no_neighbour(struct fixture *f)
 	if (behind)
 		map_block(f, hole + BLOCK, 2);
 	EXPECT_OK(munmap(hole, BLOCK));
-	/* The control: this is where it goes, and it merges. */
-	assert_ptr_equal(map_block(f, NULL, 1), hole);
+	/*
+	 * The control: this is where it goes, and it merges. A source of the
+	 * case before may just have left a gap above.
+	 */
+	for (int i = 0; i < 4; i++) {
+		other = map_block(f, NULL, 1);
+		if (other == hole)
+			break;
+		assert_ptr_equal(mmap(other, BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+				      MAP_NORESERVE | MAP_FIXED, -1, 0), other);
+	}
+	assert_ptr_equal(other, hole);
 	check_mapped(before ? hole - BLOCK : hole, behind ? hole + 2 * BLOCK : hole + BLOCK);
 	EXPECT_OK(munmap(hole, BLOCK));
 
