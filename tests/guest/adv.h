@@ -49,6 +49,13 @@ bool asleep(struct peer *p);
 
 /* Writes a string to a file below /proc or /sys; false and errno. */
 bool put_text(const char *path, const char *text);
+
+/*
+ * Takes all CPUs but the first off line ("0") or back ("1"), for what patches the
+ * kernel's text (tracepoints, static keys): now and then two CPUs under QEMU's
+ * TCG go round in the breakpoint that this takes, or find it when it is no more.
+ */
+bool set_other_cpus(const char *online);
 /* The first number in a file, -1 without it. */
 long get_number(const char *path);
 /* Value of a "Key:  123" line of a /proc file, -1 without it. */

@@ -145,10 +145,25 @@ static void load_kvm(void)
 		(void)!system("modprobe -q kvm-amd || modprobe -q kvm-intel");
 }
 
+/*
+ * On 6.12 and 7.2 one CPU now and then runs into the breakpoint of a static key
+ * of KVM's that QEMU's TCG still has when it is no more: int3, and a panic. The
+ * debug kernels have no such keys; with one CPU it does not happen.
+ */
+static bool may_panic(void)
+{
+	const char *kernel = getenv("MEMORY_VIEW_GUEST");
+
+	return kernel && (!strcmp(kernel, "6.12") || !strcmp(kernel, "7.2")) &&
+	       sysconf(_SC_NPROCESSORS_ONLN) > 1;
+}
+
 static void need_kvm(void)
 {
 	int fd;
 
+	if (may_panic())
+		SKIP("KVM's static keys are too much for TCG with two CPUs (see tests/special)");
 	fd = open("/dev/kvm", O_RDWR);
 	if (fd < 0)
 		SKIP("no /dev/kvm: %s", strerror(errno));
@@ -443,7 +458,9 @@ static void keep_a_vm(void)
 
 int main(int argc, char **argv)
 {
-	load_kvm();
-	keep_a_vm();
+	if (!may_panic()) {
+		load_kvm();
+		keep_a_vm();
+	}
 	return RUN_CASES(argc, argv, "adv_kvm", cases);
 }

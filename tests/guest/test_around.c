@@ -199,25 +199,6 @@ static bool trace_write(const char *file, const char *text)
 	return ok;
 }
 
-/*
- * Switching an event patches the kernel's text, and now and then two CPUs under
- * QEMU's TCG go round in the breakpoint that this takes for minutes. With one
- * CPU nothing has to be kept away from the others.
- */
-static bool set_other_cpus(const char *online)
-{
-	long nr = sysconf(_SC_NPROCESSORS_CONF);
-
-	for (long cpu = 1; cpu < nr; cpu++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%ld/online", cpu);
-		if (!put_text(path, online))
-			return false;
-	}
-	return true;
-}
-
 static void other_cpus_online(void)
 {
 	set_other_cpus("1");

@@ -167,7 +167,7 @@ static void ranges_are_charged_to_the_controller(struct fixture *f)
 	/* At least the two tree nodes of each range; and not much more. */
 	kernel = getenv("MEMORY_VIEW_GUEST");
 	assert_in_range(after - before, n * 64,
-			kernel && !strcmp(kernel, "kasan") ? n * 256 : n * 128);
+			kernel && !strcmp(kernel, "kasan") ? n * 256 : n * 144);
 }
 
 static void size_costs_nothing(struct fixture *f)
