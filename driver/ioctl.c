@@ -462,6 +462,19 @@ static const struct memview_ioctl_desc {
 	},
 };
 
+/*
+ * Can the result be written? Better found out before the operation. The caller
+ * has its arguments there, or the kernel writes all of it.
+ */
+static bool memview_writable(void __user *arg, size_t size)
+{
+	u8 __user *first = arg, *last = arg + size - 1;
+	u8 byte;
+
+	return !get_user(byte, first) && !put_user(byte, first) &&
+	       !get_user(byte, last) && !put_user(byte, last);
+}
+
 long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	union {
@@ -473,7 +486,7 @@ long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct memview_viewfd_info viewfd;
 		struct memview_query_info query;
 		struct memview_update_info update;
-	} buf = {};
+	} buf;
 	struct memview *view = file->private_data;
 	const struct memview_ioctl_desc *desc;
 	void __user *uarg = (void __user *)arg;
@@ -498,10 +511,10 @@ long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		err = copy_struct_from_user(&buf, size, uarg, usize);
 		if (err)
 			return err;
+	} else {
+		memset(&buf, 0, size);
 	}
-	/* Find out before the operation that its result cannot be written. */
-	if ((desc->cmd & IOC_OUT) &&
-	    copy_to_user(uarg, &buf, min(usize, size)))
+	if ((desc->cmd & IOC_OUT) && !memview_writable(uarg, usize))
 		return -EFAULT;
 
 	ret = desc->fn(view, &buf);

@@ -104,6 +104,7 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  *	reclaimed.
  * @mirror: the controller, once it has mapped something; under @ops_lock
  * @mirror_node: in memview_mirror.views
+ * @spare: a range for the next operation, or NULL; under @ops_lock
  * @lock: table against faults (readers) and invalidations (writers, who only
  *	pass through)
  * @table: the ranges, by page of the view
@@ -129,6 +130,7 @@ struct memview {
 	struct mutex ops_lock;		/* a table operation, zap included */
 	struct memview_mirror *mirror;
 	struct list_head mirror_node;
+	struct memview_range *spare;
 
 	struct rw_semaphore lock;
 	struct rb_root table;
@@ -406,13 +408,11 @@ void memview_table_exit(void);
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_first(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_next(struct memview_range *range);
-bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last);
-unsigned int memview_table_ends(struct memview *view, pgoff_t first,
-				pgoff_t last);
 void memview_change_init(struct memview_change *change, struct memview *view);
 int memview_change_reserve(struct memview_change *change, unsigned long nr);
-void memview_change_add(struct memview_change *change,
-			const struct memview_range *new);
+void memview_change_add(struct memview_change *change, pgoff_t first,
+			pgoff_t last, pgoff_t file_first,
+			struct memview_attach *attach, u16 flags);
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed);
 int memview_change_flags(struct memview_change *change, pgoff_t first,
@@ -422,6 +422,7 @@ void memview_change_end(struct memview_change *change);
 void memview_table_clear(struct memview *view, struct list_head *idle,
 			 struct rb_root *removed);
 void memview_table_free(struct rb_root *removed);
+void memview_table_destroy(struct memview *view);
 struct memview_range *memview_attach_first(struct memview_attach *attach,
 					   pgoff_t first, pgoff_t last);
 struct memview_range *memview_attach_next(struct memview_range *range,

@@ -537,13 +537,29 @@ static bool memview_segment_matches(struct memview_segment *segment,
 	       segment->writable == writable;
 }
 
+/*
+ * May new ranges map it? One from which nothing has been unmapped may; what the
+ * controller does to it from now on is for memview_fault_resolve() to see.
+ */
+static bool memview_segment_usable(struct memview_segment *segment)
+{
+	struct mm_struct *mm = segment->mirror->mm;
+	bool usable;
+
+	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE)
+		return true;
+	mmap_read_lock(mm);
+	usable = memview_segment_revive(segment);
+	mmap_read_unlock(mm);
+	return usable;
+}
+
 /* A live segment of the mirror that covers the span, or NULL. */
 static struct memview_segment *
 memview_segment_find(struct memview_mirror *mirror, struct file *file,
 		     pgoff_t first, pgoff_t last, bool writable)
 {
 	struct memview_segment *segment;
-	bool live;
 
 	lockdep_assert_held(&mirror->lock);
 
@@ -551,11 +567,7 @@ memview_segment_find(struct memview_mirror *mirror, struct file *file,
 		if (segment->first > first || segment->last < last ||
 		    !memview_segment_matches(segment, file, writable))
 			continue;
-		mmap_read_lock(mirror->mm);
-		live = memview_segment_intact(segment) &&
-		       memview_segment_revive(segment);
-		mmap_read_unlock(mirror->mm);
-		if (live) {
+		if (memview_segment_usable(segment)) {
 			list_move(&segment->node, &mirror->segments);
 			return segment;
 		}

@@ -142,7 +142,12 @@ static void memview_table_erase(struct memview *view,
 
 void memview_change_init(struct memview_change *change, struct memview *view)
 {
-	*change = (struct memview_change) { .view = view };
+	lockdep_assert_held(&view->ops_lock);
+
+	change->view = view;
+	change->spare = view->spare;
+	change->nr_spare = !!view->spare;
+	change->touched = NULL;
 	INIT_LIST_HEAD(&change->idle);
 }
 
@@ -171,7 +176,8 @@ int memview_change_reserve(struct memview_change *change, unsigned long nr)
 		if (!range)
 			return -ENOMEM;
 		memview_change_give(change, range);
-		cond_resched();
+		if (change->nr_spare % 64 == 0)
+			cond_resched();
 	}
 	return 0;
 }
@@ -192,10 +198,15 @@ static void memview_change_touch(struct memview_change *change,
 /**
  * memview_change_add - put a range into the table
  * @change: the change; something is spare
- * @new: first, last, file_first, attach and flags of it; its span is free
+ * @first: first page; the span is free
+ * @last: last page
+ * @file_first: page of the file that @first maps
+ * @attach: what it maps
+ * @flags: as in memview_range
  */
-void memview_change_add(struct memview_change *change,
-			const struct memview_range *new)
+void memview_change_add(struct memview_change *change, pgoff_t first,
+			pgoff_t last, pgoff_t file_first,
+			struct memview_attach *attach, u16 flags)
 {
 	struct memview_range *range = change->spare;
 
@@ -203,7 +214,11 @@ void memview_change_add(struct memview_change *change,
 
 	change->spare = range->change_next;
 	change->nr_spare--;
-	*range = *new;
+	range->first = first;
+	range->last = last;
+	range->file_first = file_first;
+	range->attach = attach;
+	range->flags = flags;
 	range->change = 0;
 	memview_change_touch(change, range, MEMVIEW_CHANGE_ADDED);
 	memview_table_insert(change->view, range);
@@ -239,20 +254,12 @@ static void memview_change_trim(struct memview_change *change,
 static void memview_change_split(struct memview_change *change,
 				 struct memview_range *range, pgoff_t page)
 {
-	struct memview_range tail = *range;
+	pgoff_t last = range->last;
 
-	tail.first = page;
-	tail.file_first += page - range->first;
 	memview_change_trim(change, range, range->first, page - 1);
-	memview_change_add(change, &tail);
-}
-
-/* Does removing the span leave two pieces of one range? */
-bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last)
-{
-	struct memview_range *range = memview_table_find(view, first);
-
-	return range && range->first < first && range->last > last;
+	memview_change_add(change, page, last,
+			   range->file_first + (page - range->first),
+			   range->attach, range->flags);
 }
 
 /**
@@ -262,13 +269,14 @@ bool memview_table_cuts(struct memview *view, pgoff_t first, pgoff_t last)
  * @last: last page
  * @removed: gets the number of pages removed
  *
- * Return: 0, or -EAGAIN when it takes a spare range, if memview_table_cuts()
+ * Return: 0, or -EAGAIN when it cuts a range in two and nothing is spare
  */
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed)
 {
 	struct memview *view = change->view;
 	struct memview_range *range, *next;
+	unsigned long nr = 0;
 
 	lockdep_assert_held_write(&view->lock);
 
@@ -280,7 +288,8 @@ int memview_change_carve(struct memview_change *change, pgoff_t first,
 		memview_change_split(change, range, last + 1);
 	}
 	for (; range && range->first <= last; range = next) {
-		cond_resched();
+		if (++nr % 64 == 0)
+			cond_resched();
 		next = memview_table_next(range);
 		*removed += min(range->last, last) -
 			    max(range->first, first) + 1;
@@ -307,8 +316,8 @@ static struct memview_range *memview_table_inside(struct memview *view,
 }
 
 /* Ends of the span that lie within a range: to give it other flags cuts there. */
-unsigned int memview_table_ends(struct memview *view, pgoff_t first,
-				pgoff_t last)
+static unsigned int memview_table_ends(struct memview *view, pgoff_t first,
+				       pgoff_t last)
 {
 	return !!memview_table_inside(view, first) +
 	       !!memview_table_inside(view, last + 1);
@@ -321,7 +330,7 @@ unsigned int memview_table_ends(struct memview *view, pgoff_t first,
  * @last: last page
  * @flags: as in memview_range
  *
- * Return: 0, or -EAGAIN when it takes more spare ranges: memview_table_ends()
+ * Return: 0, or -EAGAIN when it cuts more ranges than are spare
  */
 int memview_change_flags(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u32 flags)
@@ -389,27 +398,36 @@ void memview_change_undo(struct memview_change *change)
  * memview_change_end - free what a change has left over
  * @change: the change, of which nothing can be undone any more
  *
- * After the zap: attaches that have lost their last range go with it.
+ * After the zap: attaches that have lost their last range go with it. One range
+ * is kept for the next operation.
  */
 void memview_change_end(struct memview_change *change)
 {
-	struct memview_range *range;
+	struct memview_range *range, *keep = change->spare;
+	unsigned long nr = 0;
 
 	lockdep_assert_held(&change->view->ops_lock);
 
+	while (keep && (range = keep->change_next)) {
+		keep->change_next = range->change_next;
+		kmem_cache_free(memview_range_cache, range);
+		if (++nr % 64 == 0)
+			cond_resched();
+	}
 	while ((range = change->touched)) {
 		change->touched = range->change_next;
-		if (range->change & MEMVIEW_CHANGE_REMOVED)
-			kmem_cache_free(memview_range_cache, range);
-		else
+		if (!(range->change & MEMVIEW_CHANGE_REMOVED)) {
 			range->change = 0;
-		cond_resched();
+		} else if (keep) {
+			kmem_cache_free(memview_range_cache, range);
+		} else {
+			keep = range;
+			keep->change_next = NULL;
+		}
+		if (++nr % 64 == 0)
+			cond_resched();
 	}
-	while ((range = change->spare)) {
-		change->spare = range->change_next;
-		kmem_cache_free(memview_range_cache, range);
-		cond_resched();
-	}
+	change->view->spare = keep;
 	memview_attach_put_list(&change->idle);
 }
 
@@ -429,6 +447,13 @@ void memview_table_clear(struct memview *view, struct list_head *idle,
 	*removed = view->table;
 	view->table = RB_ROOT;
 	view->nr_ranges = 0;
+}
+
+/* The end of a view: what memview_change_end() has kept. */
+void memview_table_destroy(struct memview *view)
+{
+	if (view->spare)
+		kmem_cache_free(memview_range_cache, view->spare);
 }
 
 void memview_table_free(struct rb_root *removed)

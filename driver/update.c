@@ -131,34 +131,20 @@ static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
 	return memview_edit_attach(view, edit, before);
 }
 
-/* The ranges, if any, hold what they need. */
+/* Of an operation that has failed: what is mapped keeps what it needs. */
 static void memview_edits_put(struct memview *view, struct memview_edit *edits,
 			      unsigned int nr)
 {
 	unsigned int i;
 
+	down_write(&view->lock);
 	for (i = 0; i < nr; i++)
 		if (edits[i].attach)
 			memview_attach_done(edits[i].attach);
+	up_write(&view->lock);
 }
 
-/* Ranges that the edit takes if none before it cuts anything. */
-static unsigned int memview_edit_spares(struct memview *view,
-					const struct memview_edit *edit)
-{
-	switch (edit->kind) {
-	case MEMVIEW_EDIT_MAP:
-		if (!(edit->flags & MEMVIEW_MAP_REPLACE))
-			return 1;
-		return 1 + memview_table_cuts(view, edit->first, edit->last);
-	case MEMVIEW_EDIT_PROTECT:
-		return memview_table_ends(view, edit->first, edit->last);
-	default:
-		return memview_table_cuts(view, edit->first, edit->last);
-	}
-}
-
-/* And the most that any can take. */
+/* The most spare ranges that an edit can take: what it adds, and what it cuts. */
 #define MEMVIEW_EDIT_SPARES	2
 
 static int memview_edit_apply(struct memview_change *change,
@@ -179,14 +165,9 @@ static int memview_edit_apply(struct memview_change *change,
 		}
 		if (!change->nr_spare)
 			return -EAGAIN;
-		memview_change_add(change, &(struct memview_range) {
-			.first		= edit->first,
-			.last		= edit->last,
-			.file_first	= edit->file_first,
-			.attach		= edit->attach,
-			.flags		= edit->flags & (MEMVIEW_MAP_RIGHTS |
-					  MEMVIEW_MAP_LAZY_WRITE),
-		});
+		memview_change_add(change, edit->first, edit->last,
+				   edit->file_first, edit->attach, edit->flags &
+				   (MEMVIEW_MAP_RIGHTS | MEMVIEW_MAP_LAZY_WRITE));
 		edit->zap = edit->removed;
 		return 0;
 
@@ -236,7 +217,7 @@ static int memview_update_apply(struct memview_change *change,
 		err = memview_edit_apply(change, &edits[i]);
 		if (!err && view->nr_ranges > before && view->nr_ranges > limit)
 			err = -ENOSPC;
-		if (!(i % 64))
+		if (i % 64 == 63)
 			cond_resched();
 	}
 	if (err) {
@@ -266,6 +247,9 @@ static unsigned int memview_edits_merge(struct memview_edit *edits,
 					unsigned int nr)
 {
 	unsigned int i, nr_spans = 0;
+
+	if (nr == 1)
+		return edits->zap;
 
 	/* Most come in order already, which sort() does not know to use. */
 	for (i = 1; i < nr; i++)
@@ -317,50 +301,45 @@ static void memview_edit_trace(struct memview *view,
 }
 
 /*
- * Applies the edits under memview.lock, with as many spare ranges as they turn
- * out to need.
+ * Applies the edits under memview.lock, and makes sure that there are as many
+ * spare ranges as they turn out to need: as a rule, one for each map, or one for
+ * what the only edit cuts.
  */
 static int memview_update_commit(struct memview_change *change,
 				 struct memview_edit *edits, unsigned int nr,
+				 unsigned int maps,
 				 struct memview_result *result)
 {
 	struct memview *view = change->view;
-	unsigned long spares = 0;
+	unsigned long spares = max(maps, 1U);
 	unsigned int i, zaps;
 	int err;
-
-	for (i = 0; i < nr; i++)
-		spares += memview_edit_spares(view, &edits[i]);
-	err = memview_change_reserve(change, spares);
-	if (err)
-		return err;
 
 	if (MEMVIEW_BROKEN_zap_first)
 		memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
 
-	down_write(&view->lock);
-	err = memview_update_apply(change, edits, nr, &result->failed);
-	if (err == -EAGAIN) {
-		/* An edit cuts what one before it has made. */
-		up_write(&view->lock);
-		result->failed = nr;
-		err = memview_change_reserve(change, (unsigned long)nr *
-					     MEMVIEW_EDIT_SPARES);
+	for (;;) {
+		err = memview_change_reserve(change, spares);
 		if (err)
 			return err;
 		down_write(&view->lock);
 		err = memview_update_apply(change, edits, nr, &result->failed);
-	}
-	if (err) {
+		if (!err)
+			break;
 		up_write(&view->lock);
-		return err;
+		if (err != -EAGAIN)
+			return err;
+		/* More is cut. */
+		result->failed = nr;
+		spares = (unsigned long)nr * MEMVIEW_EDIT_SPARES;
 	}
 	view->gen++;
 	for (i = 0; i < nr; i++) {
 		memview_edit_trace(view, &edits[i]);
 		result->removed += edits[i].removed;
+		if (edits[i].attach)
+			memview_attach_done(edits[i].attach);
 	}
-	memview_edits_put(view, edits, nr);
 	zaps = memview_edits_merge(edits, nr);
 	if (zaps) {
 		view->pending_first = edits[0].first;
@@ -368,9 +347,11 @@ static int memview_update_commit(struct memview_change *change,
 	}
 	up_write(&view->lock);
 
-	if (!MEMVIEW_BROKEN_zap_first)
-		memview_edits_zap(view, edits, zaps);
-	WRITE_ONCE(view->pending_first, ULONG_MAX);
+	if (zaps) {
+		if (!MEMVIEW_BROKEN_zap_first)
+			memview_edits_zap(view, edits, zaps);
+		WRITE_ONCE(view->pending_first, ULONG_MAX);
+	}
 	return 0;
 }
 
@@ -389,29 +370,31 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 		   unsigned int nr, struct memview_result *result)
 {
 	struct memview_change change;
-	unsigned int i;
+	unsigned int i, maps = 0;
 	int err;
 
-	*result = (struct memview_result) { .failed = nr };
+	result->failed = nr;
+	result->removed = 0;
 	err = memview_update_begin(view);
 	if (err)
 		return err;
 	memview_change_init(&change, view);
 
-	for (i = 0; i < nr && !err; i++) {
+	for (i = 0; i < nr; i++) {
 		err = memview_edit_prepare(view, &edits[i],
 					   i ? &edits[i - 1] : NULL);
-		if (err)
+		if (err) {
 			result->failed = i;
-		cond_resched();
+			break;
+		}
+		maps += edits[i].kind == MEMVIEW_EDIT_MAP;
+		if (i % 64 == 63)
+			cond_resched();
 	}
 	if (!err)
-		err = memview_update_commit(&change, edits, nr, result);
-	if (err) {
-		down_write(&view->lock);
+		err = memview_update_commit(&change, edits, nr, maps, result);
+	if (err)
 		memview_edits_put(view, edits, nr);
-		up_write(&view->lock);
-	}
 	memview_change_end(&change);
 	mutex_unlock(&view->ops_lock);
 	return err;

@@ -72,6 +72,7 @@ static void memview_free_work(struct work_struct *work)
 		memview_mirror_remove(view->mirror, view);
 		memview_mirror_put(view->mirror);
 	}
+	memview_table_destroy(view);
 	kfree(view);
 }
 
