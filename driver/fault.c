@@ -16,6 +16,7 @@
 #include <linux/file.h>
 #include <linux/highmem.h>
 #include <linux/hmm.h>
+#include <linux/hugetlb.h>
 #include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -49,7 +50,9 @@
  * @vm_rights: VM_READ, VM_WRITE, VM_EXEC that mapping and range both grant
  * @addr: first address of the window, in the peer
  * @nr: pages in the window
+ * @base: pages in the window before it grew
  * @index: of the page that faulted, in the window
+ * @hole: nothing was there, not even in the file, and the access is a write
  * @seq: of the notifier, when the snapshot was taken
  * @prots: page protection of entries without and with W
  * @pfns: the snapshot, as hmm_range_fault() has it
@@ -80,17 +83,27 @@ struct memview_fault {
 
 	unsigned long addr;
 	unsigned int nr;
+	unsigned int base;
 	unsigned int index;
+	bool hole;
 	unsigned long seq;
 	pgprot_t prots[2];
-	unsigned long pfns[MEMVIEW_WINDOW_MAX];
+	unsigned long pfns[MEMVIEW_WINDOW_GROWN];
 };
 
 static struct kmem_cache *memview_fault_cache;
 
+/* What has a constructor is not zeroed for each fault (init_on_alloc). */
+static void memview_fault_ctor(void *object)
+{
+	memset(object, 0, sizeof(struct memview_fault));
+}
+
 int __init memview_fault_init(void)
 {
-	memview_fault_cache = KMEM_CACHE(memview_fault, 0);
+	memview_fault_cache = kmem_cache_create("memview_fault",
+						sizeof(struct memview_fault), 0,
+						0, memview_fault_ctor);
 	return memview_fault_cache ? 0 : -ENOMEM;
 }
 
@@ -184,9 +197,46 @@ static unsigned long memview_fault_source_addr(struct memview_fault *fault)
 				    (page - fault->first));
 }
 
+/* Has the peer an entry there, in the page table that the fault is in? */
+static bool memview_fault_mapped(struct memview_fault *fault,
+				 unsigned long addr)
+{
+	pmd_t pmd = READ_ONCE(*fault->vmf->pmd);
+
+	/* A page table stays while the mapping is locked. */
+	return !pmd_none(pmd) && !pmd_leaf(pmd) &&
+	       pte_present(memview_ptep_get(pte_offset_kernel(&pmd, addr)));
+}
+
 /*
- * Around the page, an aligned block: not beyond the range, the peer's VMA, the
- * page table the fault is in, or what is left of the source's VMA.
+ * How large the window should be: @base, or, in the middle of pages touched one
+ * after the other, up to MEMVIEW_WINDOW_GROWN. The page table tells: a page as
+ * far behind the fault as the window reaches ahead doubles it, until it meets one
+ * that is there. So each thread's sequence is known for itself, and random
+ * touches look like one only where they have left long gaps.
+ */
+static unsigned long memview_fault_grow(struct memview_fault *fault,
+					unsigned long addr, unsigned long base)
+{
+	struct vm_fault *vmf = fault->vmf;
+	unsigned long behind, ahead, size = base;
+
+	/* A window of one page is somebody's wish; debuggers read one. */
+	if (base == 1 || !vmf->pmd)
+		return base;
+	behind = min((addr & ~PMD_MASK) >> PAGE_SHIFT,
+		     (addr - vmf->vma->vm_start) >> PAGE_SHIFT);
+	ahead = (~addr & ~PMD_MASK) >> PAGE_SHIFT;
+	while (size < MEMVIEW_WINDOW_GROWN && size <= behind && size <= ahead &&
+	       memview_fault_mapped(fault, addr - (size << PAGE_SHIFT)) &&
+	       !memview_fault_mapped(fault, addr + (size << PAGE_SHIFT)))
+		size *= 2;
+	return min_t(unsigned long, size, MEMVIEW_WINDOW_GROWN);
+}
+
+/*
+ * From an aligned block around the page on: not beyond the range, the peer's VMA,
+ * the page table the fault is in, or what is left of the source's VMA.
  */
 static void memview_fault_window(struct memview_fault *fault,
 				 struct vm_area_struct *source_vma,
@@ -195,12 +245,13 @@ static void memview_fault_window(struct memview_fault *fault,
 	struct vm_fault *vmf = fault->vmf;
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long addr = vmf->address & PAGE_MASK;
-	unsigned long size = clamp(READ_ONCE(memview_fault_around), 1U,
+	unsigned long base = clamp(READ_ONCE(memview_fault_around), 1U,
 				   (unsigned int)MEMVIEW_WINDOW_MAX);
+	unsigned long size = memview_fault_grow(fault, addr, base);
 	unsigned long before, after;
 
 	/* Pages that may be before the one that faulted, and after it. */
-	before = (addr >> PAGE_SHIFT) % size;
+	before = (addr >> PAGE_SHIFT) % base;
 	after = size - 1 - before;
 
 	before = min(before, vmf->pgoff - fault->first);
@@ -215,10 +266,14 @@ static void memview_fault_window(struct memview_fault *fault,
 	fault->addr = addr - (before << PAGE_SHIFT);
 	fault->index = before;
 	fault->nr = before + 1 + after;
+	fault->base = min_t(unsigned int, fault->nr, base);
+	fault->hole = false;
 }
 
+/* Of the first @nr pages of the window. */
 static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
-					 unsigned long source_addr)
+					 unsigned long source_addr,
+					 unsigned int nr)
 {
 	struct hmm_range range = {
 		.notifier	= &fault->segment->notifier,
@@ -226,8 +281,8 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 		.hmm_pfns	= fault->pfns,
 	};
 
-	range.end = range.start + (fault->nr << PAGE_SHIFT);
-	memset(fault->pfns, 0, fault->nr * sizeof(fault->pfns[0]));
+	range.end = range.start + ((unsigned long)nr << PAGE_SHIFT);
+	memset_l(fault->pfns, 0, nr);
 	fault->seq = mmu_interval_read_begin(range.notifier);
 	range.notifier_seq = fault->seq;
 
@@ -242,24 +297,42 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 }
 
 /* Charges what is allocated to the controller: it is its memory. */
-static vm_fault_t memview_fault_source(struct vm_area_struct *source_vma,
-				       unsigned long source_addr,
-				       unsigned int flags)
+static struct mem_cgroup *memview_fault_charge(struct mm_struct *mm)
 {
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(source_vma->vm_mm);
-	struct mem_cgroup *old = set_active_memcg(memcg);
+	return set_active_memcg(get_mem_cgroup_from_mm(mm));
+}
+
+static void memview_fault_uncharge(struct mem_cgroup *old)
+{
+	mem_cgroup_put(set_active_memcg(old));
+}
+
+/* Between memview_fault_charge() and memview_fault_uncharge(). */
+static vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
+					 unsigned long source_addr,
+					 unsigned int flags)
+{
 	vm_fault_t ret;
 
 	ret = handle_mm_fault(source_vma, source_addr,
 			      FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | flags,
 			      NULL);
-	set_active_memcg(old);
-	mem_cgroup_put(memcg);
-
 	/* The peer has the right; it is the source that does not give it. */
 	if (ret & VM_FAULT_SIGSEGV)
 		ret = (ret & ~VM_FAULT_SIGSEGV) | VM_FAULT_SIGBUS;
 	return ret & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED);
+}
+
+static vm_fault_t memview_fault_source(struct vm_area_struct *source_vma,
+				       unsigned long source_addr,
+				       unsigned int flags)
+{
+	struct mem_cgroup *old = memview_fault_charge(source_vma->vm_mm);
+	vm_fault_t ret;
+
+	ret = __memview_fault_source(source_vma, source_addr, flags);
+	memview_fault_uncharge(old);
+	return ret;
 }
 
 static bool memview_fault_has(struct memview_fault *fault, unsigned long flags)
@@ -269,11 +342,59 @@ static bool memview_fault_has(struct memview_fault *fault, unsigned long flags)
 	return !(pfn & HMM_PFN_ERROR) && (pfn & flags) == flags;
 }
 
+/* Has the file the page already? A hint, no more. */
+static bool memview_fault_cached(struct vm_area_struct *source_vma,
+				 unsigned long source_addr)
+{
+	struct address_space *mapping = source_vma->vm_file->f_mapping;
+	void *entry = xa_load(&mapping->i_pages,
+			      memview_vma_page(source_vma, source_addr));
+
+	return entry && !xa_is_value(entry);
+}
+
+/*
+ * The source lacked the page, has it now, and the window has grown: the next ones
+ * would be lacking, too. What the file has, a read fault of the source maps
+ * together with what is around; what it has not, in a sequence of writes, is
+ * allocated as far as a window goes that has not grown. No more than hints: who
+ * touches the page itself gets what comes of it.
+ */
+static void memview_fault_ahead(struct memview_fault *fault,
+				struct vm_area_struct *source_vma,
+				unsigned long source_addr)
+{
+	unsigned long step = fault->hole ? PAGE_SIZE : MEMVIEW_SOURCE_AROUND;
+	unsigned long addr, end;
+	struct mem_cgroup *old;
+
+	if (fault->nr == fault->base || is_vm_hugetlb_page(source_vma) ||
+	    (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite))
+		return;
+	if (fault->hole)
+		fault->nr = fault->base;
+	end = source_addr + ((unsigned long)(fault->nr - fault->index) <<
+			     PAGE_SHIFT);
+	old = memview_fault_charge(source_vma->vm_mm);
+	for (addr = round_down(source_addr, step) + step; addr < end;
+	     addr += step) {
+		if (memview_fault_cached(source_vma, addr) == fault->hole ||
+		    __memview_fault_source(source_vma, addr,
+					   FAULT_FLAG_RETRY_NOWAIT |
+					   (fault->hole ? FAULT_FLAG_WRITE : 0)))
+			break;
+	}
+	memview_fault_uncharge(old);
+}
+
 /*
  * Gets a snapshot in which the page that faulted is good enough.
  *
  * For read first: a read fault of the source maps the pages around as well, a
  * write fault one. Then for write, if what is there lacks W and W is needed.
+ *
+ * A window that has grown is looked at only when the page itself is there: what
+ * is ahead of a page that is missing is likely to be missing.
  *
  * Context: both mmap_locks are held.
  */
@@ -281,6 +402,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 {
 	unsigned long source_addr = memview_fault_source_addr(fault);
 	struct vm_area_struct *source_vma;
+	unsigned int nr;
 	bool write = false;
 	vm_fault_t ret;
 
@@ -295,17 +417,24 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 	}
 	memview_fault_window(fault, source_vma, source_addr);
 
-	for (;;) {
-		ret = memview_fault_snapshot(fault, source_addr);
+	for (nr = fault->base;;) {
+		ret = memview_fault_snapshot(fault, source_addr, nr);
 		if (ret)
 			return ret;
 		if (memview_fault_has(fault, HMM_PFN_VALID)) {
 			if (!fault->need_write ||
-			    memview_fault_has(fault, HMM_PFN_WRITE))
-				return 0;
+			    memview_fault_has(fault, HMM_PFN_WRITE)) {
+				if (nr == fault->nr)
+					return 0;
+				nr = fault->nr;
+				continue;
+			}
 			if (write)
 				return MEMVIEW_FAULT_AGAIN;
 			write = true;
+		} else {
+			fault->hole = fault->write && fault->nr > fault->base &&
+				!memview_fault_cached(source_vma, source_addr);
 		}
 		/*
 		 * page_mkwrite and what file systems read have no "not now":
@@ -318,8 +447,13 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 		ret = memview_fault_source(source_vma, source_addr,
 					   FAULT_FLAG_RETRY_NOWAIT |
 					   (write ? FAULT_FLAG_WRITE : 0));
-		if (!ret)
+		if (!ret) {
+			if (!write)
+				memview_fault_ahead(fault, source_vma,
+						    source_addr);
+			nr = fault->nr;
 			continue;
+		}
 		if ((ret & VM_FAULT_ERROR) && write && !fault->write) {
 			/* Only read: a full disk must not keep it from that. */
 			fault->no_write = true;
@@ -345,20 +479,18 @@ static void memview_fault_dirty(unsigned long pfn)
 		folio_mark_dirty(folio);
 }
 
-static int memview_fault_set_pte(pte_t *ptep, unsigned long addr, void *data)
+static void memview_fault_set_pte(struct memview_fault *fault, pte_t *ptep,
+				  unsigned long addr, unsigned long hmm_pfn)
 {
-	struct memview_fault *fault = data;
-	unsigned long i = (addr - fault->addr) >> PAGE_SHIFT;
-	unsigned long hmm_pfn = fault->pfns[i];
 	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
 	pte_t old = memview_ptep_get(ptep);
 	bool write;
 
 	if (!(hmm_pfn & HMM_PFN_VALID) || (hmm_pfn & HMM_PFN_ERROR))
-		return 0;
+		return;
 	write = (hmm_pfn & HMM_PFN_WRITE) && (fault->vm_rights & VM_WRITE);
 	if (fault->need_write && !write)
-		return 0;
+		return;
 
 	/*
 	 * Another page: a zap of it is on the way. What is neither empty nor
@@ -367,41 +499,40 @@ static int memview_fault_set_pte(pte_t *ptep, unsigned long addr, void *data)
 	 */
 	if (pte_present(old) &&
 	    (pte_pfn(old) != pfn || !write || pte_write(old)))
-		return 0;
+		return;
 
 	if (write)
 		memview_fault_dirty(pfn);
 	set_pte_at(fault->vmf->vma->vm_mm, addr, ptep,
 		   pte_mkspecial(pfn_pte(pfn, fault->prots[write])));
+}
+
+/*
+ * Called for the first page of the window, with the page table locked; the whole
+ * window lies in it.
+ */
+static int memview_fault_set_ptes(pte_t *ptep, unsigned long addr, void *data)
+{
+	struct memview_fault *fault = data;
+	unsigned int i;
+
+	for (i = 0; i < fault->nr; i++, addr += PAGE_SIZE)
+		memview_fault_set_pte(fault, ptep + i, addr, fault->pfns[i]);
 	return 0;
 }
 
+/*
+ * All pages under one page-table lock. Not by vmf_insert_pfn_prot(), which takes
+ * one for each, leaves a present entry as it is, and looks up the memory type,
+ * which is the same for all that a page table of the source can have here: RAM.
+ */
 static vm_fault_t memview_fault_insert(struct memview_fault *fault)
 {
-	struct vm_fault *vmf = fault->vmf;
-	struct vm_area_struct *vma = vmf->vma;
-	unsigned long hmm_pfn = fault->pfns[fault->index];
-	bool write = (hmm_pfn & HMM_PFN_WRITE) &&
-		     (fault->vm_rights & VM_WRITE);
-	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
-	vm_fault_t ret;
-	int err;
-
-	if (write)
-		memview_fault_dirty(pfn);
-	/* Looks at the memory type of the page, and leaves a present entry. */
-	ret = vmf_insert_pfn_prot(vma, vmf->address & PAGE_MASK, pfn,
-				  fault->prots[write]);
-	if (ret == VM_FAULT_NOPAGE) {
-		err = apply_to_page_range(vma->vm_mm, fault->addr,
-					  (unsigned long)fault->nr << PAGE_SHIFT,
-					  memview_fault_set_pte, fault);
-		if (err)
-			ret = VM_FAULT_OOM;
-	}
-	if (ret == VM_FAULT_NOPAGE)
-		atomic64_inc(&fault->view->faults);
-	return ret;
+	if (apply_to_page_range(fault->vmf->vma->vm_mm, fault->addr, PAGE_SIZE,
+				memview_fault_set_ptes, fault))
+		return VM_FAULT_OOM;
+	atomic64_inc(&fault->view->faults);
+	return VM_FAULT_NOPAGE;
 }
 
 /* Does what the fault was resolved by still stand? */

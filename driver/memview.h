@@ -47,8 +47,12 @@
 
 #include "compat.h"
 
-/* Largest fault-around window, in pages. */
+/* Largest fault-around window, in pages, and what it can grow to. */
 #define MEMVIEW_WINDOW_MAX	64
+#define MEMVIEW_WINDOW_GROWN	256
+
+/* What a read fault of a source maps around the page (fault_around_bytes). */
+#define MEMVIEW_SOURCE_AROUND	SZ_64K
 
 /**
  * struct memview_range - one entry of a view's table

@@ -64,13 +64,52 @@ static void window_of_one_page_faults_for_each(struct fixture *f)
 	assert_true(fdinfo(f->ctl, "faults") >= FILE_PAGES);
 }
 
-static void get_info_tells_the_window(struct fixture *f)
-{
-	struct memview_info info;
+#define MANY	1024UL
 
-	set_module_param(f, "fault_around_pages", 4);
-	EXPECT_OK(mv_info(f->ctl, &info));
-	assert_int_equal(info.fault_around, 4);
+/* A file of many pages that the source maps all, mapped from page 0 on. */
+static int many_warm_pages(struct fixture *f)
+{
+	int file = backing_create(MEMFD, MANY * PAGE);
+
+	assert_true(file >= 0);
+	EXPECT_OK(mv_map(f->ctl, file, 0, MANY * PAGE, 0, RW));
+	warm_up(f, 0, MANY);
+	return file;
+}
+
+/*
+ * A sequence of touches gets larger windows: 8 faults for each 512 pages, where
+ * it is 32 without; twice as many if somebody cleans a page meanwhile.
+ */
+static void sequence_grows_the_window(struct fixture *f)
+{
+	unsigned int window = f->tc->param;
+
+	set_module_param(f, "fault_around_pages", window);
+	many_warm_pages(f);
+	EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), MANY * PAGE);
+	if (window > 1)
+		assert_in_range(fdinfo(f->ctl, "faults"), 4, MANY / window / 2);
+	else	/* The control: there is nothing that could grow. */
+		assert_true(fdinfo(f->ctl, "faults") >= MANY);
+}
+
+/* Each a window away from the last; and what is between is not mapped. */
+static void random_touches_do_not_grow_it(struct fixture *f)
+{
+	unsigned long faults, between = 0;
+
+	set_module_param(f, "fault_around_pages", 16);
+	many_warm_pages(f);
+	for (unsigned long i = 0; i < 24; i++)
+		READS(f, i * 7 % 24 * 32, 0);
+	faults = fdinfo(f->ctl, "faults");
+	assert_in_range(faults, 20, 26);
+	for (unsigned long i = 0; i < 23; i++) {
+		READS(f, i * 32 + 16, 0);
+		between++;
+	}
+	assert_in_range(fdinfo(f->ctl, "faults") - faults, between / 2, between + 4);
 }
 
 static long long blocks(int fd)
@@ -80,6 +119,43 @@ static long long blocks(int fd)
 	EXPECT_OK(fsync(fd));
 	EXPECT_OK(fstat(fd, &st));
 	return st.st_blocks;
+}
+
+/* What a sequence of writes allocates ahead is one window at most. */
+static void sequence_allocates_a_window_ahead(struct fixture *f)
+{
+	const unsigned long touched = 120, window = 16;
+	int sparse = backing_create(f->backing, MANY * PAGE);
+	long long before, pages;
+
+	assert_true(sparse >= 0);
+	before = blocks(sparse);
+	set_module_param(f, "fault_around_pages", window);
+	EXPECT_OK(mv_map(f->ctl, sparse, 0, MANY * PAGE, 0, RW));
+	for (unsigned long i = 0; i < touched; i++) {
+		if (f->tc->param)
+			WRITES(f, i, WORD(i));
+		else
+			READS(f, i, 0);
+	}
+	pages = (blocks(sparse) - before) / (PAGE / 512);
+	assert_in_range(pages, f->tc->param ? touched : 0, touched + window);
+	/* The control: it did, or one fault for each page would be the same. */
+	if (f->tc->param && f->backing == MEMFD)
+		assert_true(fdinfo(f->ctl, "faults") < touched / 2);
+	else if (!f->tc->param)
+		assert_in_range(pages, 0, touched);
+	for (unsigned long i = 0; i < touched + window; i++)
+		READS(f, i, f->tc->param && i < touched ? WORD(i) : 0);
+}
+
+static void get_info_tells_the_window(struct fixture *f)
+{
+	struct memview_info info;
+
+	set_module_param(f, "fault_around_pages", 4);
+	EXPECT_OK(mv_info(f->ctl, &info));
+	assert_int_equal(info.fault_around, 4);
 }
 
 /* One page of a sparse file, through a view and through plain mmap (control). */
@@ -248,6 +324,16 @@ static void tracepoint_fires(struct fixture *f)
 static const struct test_case cases[] = {
 	CASE_ON(one_fault_maps_its_neighbours, ON_ALL),
 	CASE_ON(window_of_one_page_faults_for_each, ON_ALL),
+	CASE_VARIANT(sequence_grows_the_window, "16 pages", 16),
+	CASE_VARIANT(sequence_grows_the_window, "4 pages", 4),
+	CASE_VARIANT(sequence_grows_the_window, "1 page", 1),
+	CASE(random_touches_do_not_grow_it),
+	{ .name = "sequence_allocates_a_window_ahead",
+	  .run = sequence_allocates_a_window_ahead,
+	  .backings = ON(MEMFD) | ON(TMPFS) | ON(EXT4), .variant = "read", .param = 0 },
+	{ .name = "sequence_allocates_a_window_ahead",
+	  .run = sequence_allocates_a_window_ahead,
+	  .backings = ON(MEMFD) | ON(TMPFS) | ON(EXT4), .variant = "write", .param = 1 },
 	CASE(get_info_tells_the_window),
 	{ .name = "holes_are_not_allocated", .run = holes_are_not_allocated,
 	  .backings = ON_ALL, .variant = "read", .param = 0 },
