@@ -38,6 +38,7 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 /* 6.4 brought faults under the lock of one VMA. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 #define FAULT_FLAG_VMA_LOCK 0
+static inline void vma_end_read(struct vm_area_struct *vma) {}
 #endif
 
 /* 6.3 gave inode operations an idmap in place of the user namespace. */

@@ -656,6 +656,11 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	pgoff_t pgoff = vmf->pgoff;
 	vm_fault_t ret = 0;
 
+	/* The core comes again with the mmap_lock, which can wait. */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		vma_end_read(vmf->vma);
+		return VM_FAULT_RETRY;
+	}
 	/* Again, without the lock being dropped; but not past a SIGKILL. */
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
 		return fatal_signal_pending(current) ||
@@ -694,8 +699,9 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 static vm_fault_t memview_fault_try(struct memview_fault *fault,
 				    struct mm_struct *mm)
 {
-	/* A controller that maps its own view has the lock. */
-	bool locked = fault->vmf->vma->vm_mm == mm;
+	/* A controller that maps its own view has the lock, if not of one VMA. */
+	bool locked = fault->vmf->vma->vm_mm == mm &&
+		      !(fault->vmf->flags & FAULT_FLAG_VMA_LOCK);
 	vm_fault_t ret;
 
 	if (!locked && !mmap_read_trylock(mm))
@@ -769,11 +775,9 @@ static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 	struct file *pinned;
 	vm_fault_t ret;
 
-	/*
-	 * Without .map_pages the core comes with the mmap_lock, which is what
-	 * makes memview_mprotect() exact and what memview_fault_wait() drops.
-	 */
-	if (WARN_ON_ONCE(vmf->flags & FAULT_FLAG_VMA_LOCK))
+	/* What keeps memview_mprotect() exact, see there. */
+	if (WARN_ON_ONCE((vmf->flags & FAULT_FLAG_VMA_LOCK) &&
+			 (vmf->vma->vm_flags & VM_MAYEXEC)))
 		return VM_FAULT_SIGBUS;
 
 	fault = memview_fault_alloc(vmf);
@@ -814,7 +818,8 @@ static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
  * mprotect(2) with PROT_EXEC makes all present entries executable without
  * asking, those included that the range made NX in a mapping that was
  * executable before; without entries it has to ask. Under the mmap_lock for
- * writing, so that no fault comes in between (R6).
+ * writing, and not yet the lock of the VMA, so no fault of such a mapping may
+ * come under that one alone (R6): without .map_pages the core does not.
  */
 static int memview_mprotect(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, unsigned long newflags)
@@ -888,10 +893,40 @@ static void memview_vma_open(struct vm_area_struct *vma)
 		vm_flags_set(vma, VM_WIPEONFORK);
 }
 
-const struct vm_operations_struct memview_vm_ops = {
+/*
+ * The core faults under the lock of the VMA alone where there is this operation,
+ * and asks it first about what is mapped already, under RCU: nothing, for us.
+ */
+static vm_fault_t memview_map_pages(struct vm_fault *vmf, pgoff_t first,
+				    pgoff_t last)
+{
+	return 0;
+}
+
+static const struct vm_operations_struct memview_vm_ops = {
+	.open		= memview_vma_open,
+	.fault		= memview_fault,
+	.map_pages	= memview_map_pages,
+	.pfn_mkwrite	= memview_pfn_mkwrite,
+	.access		= memview_access,
+};
+
+/* Of mappings that are executable, or can be made so again. */
+static const struct vm_operations_struct memview_exec_vm_ops = {
 	.open		= memview_vma_open,
 	.fault		= memview_fault,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
 	.mprotect	= memview_mprotect,
 	.access		= memview_access,
 };
+
+/**
+ * memview_fault_vm_ops - the operations of a mapping
+ * @vma: the mapping, with its final VM_MAYEXEC
+ */
+const struct vm_operations_struct *
+memview_fault_vm_ops(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_MAYEXEC ? &memview_exec_vm_ops :
+					    &memview_vm_ops;
+}

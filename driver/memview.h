@@ -455,6 +455,7 @@ memview_segment_vma(struct memview_segment *segment, unsigned long addr);
 /* fault.c */
 int memview_fault_init(void);
 void memview_fault_exit(void);
-extern const struct vm_operations_struct memview_vm_ops;
+const struct vm_operations_struct *
+memview_fault_vm_ops(const struct vm_area_struct *vma);
 
 #endif /* _MEMVIEW_H */

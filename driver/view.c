@@ -223,7 +223,7 @@ static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)
 
 	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, clear);
 	vma->vm_private_data = view_file->view;
-	vma->vm_ops = &memview_vm_ops;
+	vma->vm_ops = memview_fault_vm_ops(vma);
 	return 0;
 }
 

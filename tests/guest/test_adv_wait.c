@@ -17,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define NR	8UL	/* pages lent */
@@ -214,46 +215,157 @@ static long op_read_fd(const long *a)
 	return read((int)a[0], &c, 1);
 }
 
-static void waiting_for_the_controllers_lock_holds_no_lock_of_the_peer(struct fixture *f)
-{
-	struct peer *server, *other, *p;
-	static char path[128];
-	struct controller c;
-	unsigned long view;
-	int fd, file;
-	pid_t tid;
+/* A file whose private mmap(2) waits, see op_fuse(). */
+struct stuck_file {
+	struct peer *server;
+	struct peer *reader;
+	char path[128];
+};
 
+static void stuck_file_mount(struct stuck_file *file)
+{
 	if (!scratch_dir())
 		SKIP("cannot mount a tmpfs");
-	snprintf(path, sizeof(path), "%s/fuse", scratch_dir());
-	close(EXPECT_OK(open(path, O_CREAT | O_RDWR, 0600)));
+	snprintf(file->path, sizeof(file->path), "%s/fuse", scratch_dir());
+	close(EXPECT_OK(open(file->path, O_CREAT | O_RDWR, 0600)));
 	(void)!system("modprobe -q fuse");
 	if (access("/dev/fuse", F_OK))
 		SKIP("no FUSE");
 	/* First, so that it ends first: who waits for it cannot be killed. */
-	server = peer_spawn();
+	file->server = peer_spawn();
+}
+
+/* Opens it in @p, who is to map it. */
+static int stuck_file_open(struct stuck_file *file, struct peer *p)
+{
+	int fd, read_fd;
+
+	file->reader = peer_spawn();
+	START(file->server, op_fuse, (long)file->path);
+	assert_true(EVENTUALLY(atomic_load(&shared->ready) == FUSE_MOUNTED));
+	fd = EXPECT_CALL(p, op_open, (long)file->path, O_RDWR);
+	read_fd = EXPECT_CALL(file->reader, op_open, (long)file->path, O_RDONLY);
+	EXPECT_OK(umount2(file->path, MNT_DETACH));
+	START(file->reader, op_read_fd, read_fd);
+	assert_true(EVENTUALLY(atomic_load(&shared->ready) == FUSE_READING));
+	return fd;
+}
+
+static void waiting_for_the_controllers_lock_holds_no_lock_of_the_peer(struct fixture *f)
+{
+	static struct stuck_file file;
+	struct controller c;
+	unsigned long view;
+	struct peer *p;
+	pid_t tid;
+	int fd;
+
+	stuck_file_mount(&file);
 	controller_start(&c, 0, RW);
 	p = peer_spawn();
 	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
-	other = peer_spawn();
 
-	START(server, op_fuse, (long)path);
-	assert_true(EVENTUALLY(atomic_load(&shared->ready) == FUSE_MOUNTED));
-	fd = EXPECT_CALL(c.peer, op_open, (long)path, O_RDWR);
-	file = EXPECT_CALL(other, op_open, (long)path, O_RDONLY);
-	EXPECT_OK(umount2(path, MNT_DETACH));
-	START(other, op_read_fd, file);
-	assert_true(EVENTUALLY(atomic_load(&shared->ready) == FUSE_READING));
+	fd = stuck_file_open(&file, c.peer);
 	START(c.peer, op_mmap, fd, PAGE, PROT_READ, 0, MAP_PRIVATE);
 	assert_true(EVENTUALLY(state_of(c.peer->pid) == 'D'));
 
 	tid = EXPECT_CALL(p, op_access_in_a_thread, view + PAGE, f->tc->param);
 	assert_true(EVENTUALLY(state_of(tid) == 'D'));
 	check_goes_on(p, view);
-	peer_kill(server);
+	peer_kill(file.server);
 	assert_true(EVENTUALLY(atomic_load(&shared->loops)));
 	FINISH(c.peer, "mmap(2) of the controller");
 	EXPECT_VALUE(f->tc->param ? SECRET : WORD(1), CALL(p, op_read, view + PAGE));
+}
+
+/* ---- the other way round: the lock of the peer's address space ---- */
+
+static struct access later;
+static atomic_int now;
+
+static void *access_word_later(void *arg)
+{
+	while (!atomic_load(&now))
+		nap();
+	return access_word(arg);
+}
+
+static void *map_stuck_file(void *arg)
+{
+	mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, (int)(intptr_t)arg, 0);
+	return NULL;
+}
+
+/* Address, write, file: a thread accesses the word while another maps the file. */
+static long op_access_while_mapping(const long *a)
+{
+	pthread_t accessing, mapping;
+
+	later = (struct access){ .at = a[0], .write = a[1] };
+	/* Both first: to start a thread takes the lock. */
+	if (pthread_create(&accessing, NULL, access_word_later, &later) ||
+	    pthread_create(&mapping, NULL, map_stuck_file, (void *)(intptr_t)a[2]))
+		return -1;
+	/* As long as it takes to be where it waits, and longer. */
+	for (int i = 0; i < 50; i++)
+		nap();
+	atomic_store(&now, 1);
+	while (!atomic_load(&later.tid))
+		nap();
+	return atomic_load(&later.tid);
+}
+
+static bool kernel_has_vma_locks(void)
+{
+	struct utsname name;
+	int major = 0, minor = 0;
+
+	uname(&name);
+	sscanf(name.release, "%d.%d", &major, &minor);
+	return major > 6 || (major == 6 && minor >= 4);
+}
+
+enum { READING, WRITING, EXECUTABLE };
+
+/*
+ * Somebody changes the peer's address space, and takes his time. Faults of the
+ * view need the lock of their mapping only, where the kernel has such, but not of
+ * executable ones (R6), which is the control here.
+ */
+static void fault_needs_the_lock_of_its_mapping_only(struct fixture *f)
+{
+	bool executable = f->tc->param == EXECUTABLE;
+	static struct stuck_file file;
+	unsigned long view;
+	struct peer *p;
+	pid_t tid;
+	int fd;
+
+	if (!kernel_has_vma_locks())
+		SKIP("6.4 brought locks of mappings");
+	stuck_file_mount(&file);
+	map_pages(f, 0, 0, NR, executable ? RWX : RW);
+	p = peer_spawn();
+	fd = peer_send_fd(p, f->viewfd);
+	view = EXPECT_CALL(p, op_mmap, fd, NR * PAGE,
+			   PROT_READ | PROT_WRITE | (executable ? PROT_EXEC : 0), 0);
+	/* The first fault of a mapping may want more; what it maps is zapped. */
+	EXPECT_VALUE(WORD(0), CALL(p, op_read, view));
+	protect_pages(f, 0, NR, R);
+	protect_pages(f, 0, NR, executable ? RWX : RW);
+	fd = stuck_file_open(&file, p);
+	tid = EXPECT_CALL(p, op_access_while_mapping, view + PAGE,
+			  f->tc->param == WRITING, fd);
+	if (executable) {
+		assert_true(EVENTUALLY(state_of(tid) == 'D'));
+		assert_int_equal(atomic_load(&shared->loops), 0);
+		peer_kill(file.server);
+	}
+	assert_true(EVENTUALLY(atomic_load(&shared->loops)));
+	if (!executable)
+		peer_kill(file.server);
+	EXPECT_VALUE(f->tc->param == WRITING ? SECRET : WORD(1),
+		     CALL(p, op_read, view + PAGE));
 }
 
 #define READ_AND_WRITE(fn, mask) \
@@ -265,6 +377,9 @@ static const struct test_case cases[] = {
 		       ON_SHMEM | ON(HUGETLB)),
 	CASE_ON(waiting_for_a_frozen_file_system_holds_no_lock_of_the_peer, ON_DISK),
 	READ_AND_WRITE(waiting_for_the_controllers_lock_holds_no_lock_of_the_peer, 0),
+	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "read", READING),
+	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "write", WRITING),
+	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "executable", EXECUTABLE),
 };
 
 int main(int argc, char **argv)
