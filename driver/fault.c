@@ -891,6 +891,13 @@ static void memview_vma_open(struct vm_area_struct *vma)
 {
 	if (vma->vm_mm != current->mm)
 		vm_flags_set(vma, VM_WIPEONFORK);
+	/* Without memory it is not populated, which nobody has a right to. */
+	memview_peer_add(vma->vm_private_data, vma->vm_mm);
+}
+
+static void memview_vma_close(struct vm_area_struct *vma)
+{
+	memview_peer_remove(vma->vm_private_data, vma->vm_mm);
 }
 
 /*
@@ -914,6 +921,7 @@ static const struct vm_operations_struct memview_vm_ops = {
 /* Of mappings that are executable, or can be made so again. */
 static const struct vm_operations_struct memview_exec_vm_ops = {
 	.open		= memview_vma_open,
+	.close		= memview_vma_close,
 	.fault		= memview_fault,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
 	.mprotect	= memview_mprotect,

@@ -55,7 +55,8 @@ static long memview_get_info(struct memview *view, void *arg)
 	*info = (struct memview_info) {
 		.max_size	= MEMVIEW_MAX_SIZE,
 		.features	= MEMVIEW_FEATURE_LAZY_WRITE |
-				  MEMVIEW_FEATURE_UPDATE,
+				  MEMVIEW_FEATURE_UPDATE |
+				  MEMVIEW_FEATURE_POPULATE,
 		.max_ranges	= READ_ONCE(memview_max_ranges),
 		.page_size	= PAGE_SIZE,
 		.fault_around	= clamp(READ_ONCE(memview_fault_around), 1U,
@@ -144,7 +145,8 @@ static int memview_edit_map(struct memview_edit *edit, int fd, u32 flags,
 
 	err = memview_rights_check(flags, MEMVIEW_MAP_RIGHTS |
 				   MEMVIEW_MAP_REPLACE |
-				   MEMVIEW_MAP_LAZY_WRITE);
+				   MEMVIEW_MAP_LAZY_WRITE |
+				   MEMVIEW_MAP_POPULATE);
 	if (!err)
 		err = memview_edit_span(edit, mem_offset, size);
 	if (!err)
@@ -154,6 +156,11 @@ static int memview_edit_map(struct memview_edit *edit, int fd, u32 flags,
 
 	edit->kind = MEMVIEW_EDIT_MAP;
 	edit->flags = flags;
+	if (flags & MEMVIEW_MAP_POPULATE) {
+		/* A batch puts others in the place of first and last. */
+		edit->populate_first = edit->first;
+		edit->populate_nr = edit->last - edit->first + 1;
+	}
 	edit->file_first = fd_offset >> PAGE_SHIFT;
 	edit->file = fget(fd);
 	if (!edit->file)
@@ -162,6 +169,18 @@ static int memview_edit_map(struct memview_edit *edit, int fd, u32 flags,
 	if (err)
 		fput(edit->file);
 	return err;
+}
+
+/* What has been mapped, as well as that can be done now. */
+static void memview_edit_populate(struct memview *view,
+				  const struct memview_edit *edit)
+{
+	u64 nr = edit->populate_nr;
+
+	if (nr)
+		memview_populate(view, edit->populate_first,
+				 edit->populate_first + nr - 1,
+				 MEMVIEW_POPULATE_PEERS, &nr);
 }
 
 static long memview_map_fd(struct memview *view, void *arg)
@@ -175,6 +194,8 @@ static long memview_map_fd(struct memview *view, void *arg)
 	if (ret)
 		return ret;
 	ret = min(memview_update_one(view, &edit), 0L);
+	if (!ret)
+		memview_edit_populate(view, &edit);
 	fput(edit.file);
 	return ret;
 }
@@ -245,7 +266,7 @@ static long memview_update_ioctl(struct memview *view, void *arg)
 	struct memview_result result;
 	struct memview_edit *edits;
 	struct memview_op op;
-	unsigned int nr;
+	unsigned int nr, i;
 	int err = 0;
 
 	info->failed = info->count;
@@ -280,6 +301,8 @@ static long memview_update_ioctl(struct memview *view, void *arg)
 		info->failed = result.failed;
 		info->unmapped = result.removed << PAGE_SHIFT;
 	}
+	for (i = 0; i < nr && !err; i++)
+		memview_edit_populate(view, &edits[i]);
 	while (nr--)
 		if (edits[nr].file)
 			fput(edits[nr].file);
@@ -401,6 +424,29 @@ static long memview_query(struct memview *view, void *arg)
 	return err;
 }
 
+static long memview_populate_ioctl(struct memview *view, void *arg)
+{
+	struct memview_populate_info *info = arg;
+	pgoff_t first = info->mem_offset >> PAGE_SHIFT;
+	u64 nr;
+	int err;
+
+	info->populated = 0;
+	err = memview_span_check(info->mem_offset, info->size);
+	if (err)
+		return err;
+	/* Not both: peers get no entry without W where W could be, see fault.c. */
+	if (info->__pad ||
+	    (info->flags && info->flags != MEMVIEW_POPULATE_PEERS &&
+	     info->flags != MEMVIEW_POPULATE_READ))
+		return -EINVAL;
+	err = memview_populate(view, first,
+			       first + (info->size >> PAGE_SHIFT) - 1,
+			       info->flags, &nr);
+	info->populated = nr << PAGE_SHIFT;
+	return err;
+}
+
 /* Every structure begins with its first version: the least a caller can pass. */
 static const struct memview_ioctl_desc {
 	unsigned int cmd;
@@ -460,6 +506,13 @@ static const struct memview_ioctl_desc {
 		.explains = true,
 		.fn = memview_update_ioctl,
 	},
+	[_IOC_NR(MEMVIEW_POPULATE)] = {
+		.cmd = MEMVIEW_POPULATE,
+		.min_size = offsetofend(struct memview_populate_info, populated),
+		.commits = true,
+		.explains = true,
+		.fn = memview_populate_ioctl,
+	},
 };
 
 /*
@@ -486,6 +539,7 @@ long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct memview_viewfd_info viewfd;
 		struct memview_query_info query;
 		struct memview_update_info update;
+		struct memview_populate_info populate;
 	} buf;
 	struct memview *view = file->private_data;
 	const struct memview_ioctl_desc *desc;

@@ -59,6 +59,7 @@ static void memview_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "sources:\t%u\n", sources);
 	seq_printf(m, "faults:\t%lld\n", atomic64_read(&view->faults));
 	seq_printf(m, "zaps:\t%lld\n", atomic64_read(&view->zaps));
+	seq_printf(m, "peers:\t%lu\n", READ_ONCE(view->nr_peers));
 }
 
 static const struct file_operations memview_control_fops = {

@@ -9,6 +9,7 @@
  *   table.c   which range is where in a view, and how spans cut ranges
  *   source.c  the mirrors of files in the controller's address space
  *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
+ *   populate.c  faults before peers do; adds to none of the data
  *
  * Invalidation flows back the other way (source.c -> view.c), and nothing else
  * does.
@@ -124,6 +125,9 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  *	follows
  * @faults: faults of peers that were resolved
  * @zaps: spans zapped
+ * @peers_lock: @peers and @nr_peers
+ * @peers: the address spaces that have the view mapped, for memview_populate()
+ * @nr_peers: entries of @peers
  * @revoke_work: revokes when the controller's address space goes away
  * @free_work: the end of the object, outside every lock
  */
@@ -156,6 +160,10 @@ struct memview {
 
 	atomic64_t faults;
 	atomic64_t zaps;
+
+	spinlock_t peers_lock;		/* peers; innermost */
+	struct rb_root peers;
+	unsigned long nr_peers;
 
 	struct work_struct revoke_work;
 	struct work_struct free_work;
@@ -235,6 +243,8 @@ enum memview_edit_kind {
  * @attach: of @file, while the operation is prepared and applied
  * @removed: written: pages that were mapped and are not any more
  * @zap: written: entries of the span may have lost a right
+ * @populate_first: first page to populate afterwards
+ * @populate_nr: pages to populate afterwards
  */
 struct memview_edit {
 	enum memview_edit_kind kind;
@@ -246,6 +256,8 @@ struct memview_edit {
 	struct memview_attach *attach;
 	u64 removed;
 	bool zap;
+	pgoff_t populate_first;
+	u64 populate_nr;
 };
 
 /**
@@ -457,5 +469,12 @@ int memview_fault_init(void);
 void memview_fault_exit(void);
 const struct vm_operations_struct *
 memview_fault_vm_ops(const struct vm_area_struct *vma);
+
+/* populate.c */
+int memview_peer_add(struct memview *view, struct mm_struct *mm);
+void memview_peer_remove(struct memview *view, struct mm_struct *mm);
+void memview_peers_free(struct memview *view);
+int memview_populate(struct memview *view, pgoff_t first, pgoff_t last,
+		     u32 flags, u64 *nr);
 
 #endif /* _MEMVIEW_H */

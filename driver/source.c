@@ -845,7 +845,8 @@ void memview_mirror_add(struct memview_mirror *mirror, struct memview *view)
 {
 	lockdep_assert_held(&view->ops_lock);
 
-	view->mirror = mirror;
+	/* memview_populate() looks without the lock. */
+	smp_store_release(&view->mirror, mirror);
 	spin_lock(&mirror->views_lock);
 	list_add(&view->mirror_node, &mirror->views);
 	spin_unlock(&mirror->views_lock);

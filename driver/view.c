@@ -66,6 +66,7 @@ static void memview_free_work(struct work_struct *work)
 {
 	struct memview *view = container_of(work, struct memview, free_work);
 
+	memview_peers_free(view);
 	iput(view->inode);
 	simple_release_fs(&memview_mnt, &memview_mnt_count);
 	if (view->mirror) {
@@ -109,6 +110,8 @@ struct memview *memview_create(void)
 	view->pending_first = 1;
 	view->pending_last = 0;
 	spin_lock_init(&view->fault_note_lock);
+	spin_lock_init(&view->peers_lock);
+	view->peers = RB_ROOT;
 	INIT_WORK(&view->revoke_work, memview_revoke_work);
 	INIT_WORK(&view->free_work, memview_free_work);
 	return view;
@@ -201,6 +204,7 @@ static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct memview_view_file *view_file = file->private_data;
 	vm_flags_t clear = 0;
+	int err;
 
 	/* VM_SHARED is not set for a file that is not open for writing. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
@@ -221,6 +225,9 @@ static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(view_file->rights & MEMVIEW_MAP_WRITE))
 		clear |= VM_MAYWRITE;
 
+	err = memview_peer_add(view_file->view, vma->vm_mm);
+	if (err)
+		return err;
 	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, clear);
 	vma->vm_private_data = view_file->view;
 	vma->vm_ops = memview_fault_vm_ops(vma);

@@ -50,6 +50,7 @@
 /* How to map. */
 #define MEMVIEW_MAP_REPLACE	0x08
 #define MEMVIEW_MAP_LAZY_WRITE	0x10
+#define MEMVIEW_MAP_POPULATE	0x20
 
 #define MEMVIEW_MAP_RIGHTS \
 	(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC)
@@ -57,6 +58,7 @@
 /* struct memview_info.features */
 #define MEMVIEW_FEATURE_LAZY_WRITE	0x01
 #define MEMVIEW_FEATURE_UPDATE		0x02
+#define MEMVIEW_FEATURE_POPULATE	0x08
 
 /* struct memview_op.op */
 #define MEMVIEW_OP_MAP		0
@@ -65,6 +67,10 @@
 
 /* Most operations in one MEMVIEW_UPDATE. */
 #define MEMVIEW_UPDATE_MAX	65536
+
+/* struct memview_populate_info.flags */
+#define MEMVIEW_POPULATE_PEERS	0x01
+#define MEMVIEW_POPULATE_READ	0x02
 
 /* struct memview_info.state */
 #define MEMVIEW_STATE_REVOKED	0x01
@@ -108,7 +114,7 @@ struct memview_size_info {
  * @fd: a regular file: memfd (with or without MFD_HUGETLB), tmpfs, or a file
  *	system whose files can be mapped with MAP_SHARED
  * @flags: MEMVIEW_MAP_READ, and any of MEMVIEW_MAP_WRITE, _EXEC, _REPLACE,
- *	_LAZY_WRITE
+ *	_LAZY_WRITE, _POPULATE
  * @fd_offset: first byte of the file; may lie beyond the end of the file
  *	(except for hugetlb): the peer's faults there raise SIGBUS until the file
  *	has grown
@@ -122,6 +128,10 @@ struct memview_size_info {
  * regular file does not dirty it. Without it a read fault already asks for
  * write access where range and mapping both allow it, because KVM never
  * upgrades a present read-only entry of such a mapping.
+ *
+ * %MEMVIEW_MAP_POPULATE populates the span once it is mapped, as
+ * MEMVIEW_POPULATE with %MEMVIEW_POPULATE_PEERS does, and as far as that can be
+ * done: it is no error when it fails, or a signal ends it.
  */
 struct memview_map_fd_info {
 	__s32 fd;
@@ -256,6 +266,31 @@ struct memview_update_info {
 };
 
 /**
+ * struct memview_populate_info - argument of MEMVIEW_POPULATE
+ * @mem_offset: first byte of the span in the view
+ * @size: bytes of the span, not 0
+ * @flags: 0, MEMVIEW_POPULATE_PEERS or MEMVIEW_POPULATE_READ
+ * @__pad: must be zero
+ * @populated: written by the kernel, also on failure: bytes from @mem_offset on
+ *	that the call has found or put in the source. After EINTR, go on from
+ *	there. Reclaim may have taken some of them away again.
+ *
+ * %MEMVIEW_POPULATE_PEERS fills the page tables of the processes that have the
+ * view mapped when the call starts, too.
+ *
+ * %MEMVIEW_POPULATE_READ fills the source as if it was only read: nothing gets
+ * dirty. Not together with %MEMVIEW_POPULATE_PEERS, whose entries allow to write
+ * where they can; for entries that do not, use %MEMVIEW_MAP_LAZY_WRITE.
+ */
+struct memview_populate_info {
+	__u64 mem_offset;
+	__u64 size;
+	__u32 flags;
+	__u32 __pad;
+	__u64 populated;
+};
+
+/**
  * MEMVIEW_GET_INFO - sizes, limits, feature and state bits
  *
  * From any process. Only the common errnos.
@@ -382,5 +417,36 @@ struct memview_update_info {
  * and not zero. EFAULT: @ops is not readable. ENOMEM: no memory.
  */
 #define MEMVIEW_UPDATE		_IOWR(MEMVIEW_IOC_TYPE, 0x09, struct memview_update_info)
+
+/**
+ * MEMVIEW_POPULATE - do in advance what the first accesses of peers would do
+ *
+ * Puts every page of the span in the source: allocates or reads it, and, where
+ * the range has %MEMVIEW_MAP_WRITE and not %MEMVIEW_MAP_LAZY_WRITE, makes it
+ * writable, which makes a page of a regular file dirty. Pages are populated in
+ * their order and each for itself; with an error the call ends, and those before
+ * it stay populated. The table does not change, no right is given, and no page
+ * is kept: what reclaim, a hole punched or a change of the table takes away,
+ * during the call too, is not put back.
+ *
+ * With %MEMVIEW_POPULATE_PEERS, then fills the page tables of the peers: every
+ * mapping of the view, with the rights that it and the range grant. This part is
+ * best effort and never an error: a process whose address space is being
+ * changed all the time, or is locked, a mapping without PROT_READ, what memory
+ * does not suffice for, and, when a signal arrives, the last 64 MiB may stay
+ * unfilled. The page tables are charged to the caller.
+ *
+ * The call holds up no other ioctl: what is unmapped meanwhile is gone when
+ * MEMVIEW_UNMAP_FD has returned.
+ *
+ * EINVAL: unaligned offset or size; size 0; both flags. EOVERFLOW, ERANGE: as
+ * for MEMVIEW_UNMAP_FD. ENOENT: a page is not mapped. EINTR: a signal arrived;
+ * also one that is handled with SA_RESTART. EFAULT: the source cannot give a
+ * page (peers would get SIGBUS, or could not write): beyond the end of the file,
+ * no space or quota, no huge page, I/O error, source mapping replaced by the
+ * controller. EHWPOISON: a page has a memory error. ENOMEM: no memory, or the
+ * limit of the cgroup. EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
+ */
+#define MEMVIEW_POPULATE	_IOWR(MEMVIEW_IOC_TYPE, 0x0a, struct memview_populate_info)
 
 #endif /* _UAPI_LINUX_MEMORY_VIEW_H */

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Populating: what the first accesses of peers would do, in advance.
+ *
+ * First the source, as if the controller touched its pages. Then the page tables
+ * of those who have the view mapped, by handle_mm_fault() on their mappings: an
+ * entry comes from fault.c or not at all, so all that is checked and re-validated
+ * there is (R2, R6).
+ *
+ * A populate is no table operation. It holds no lock of ours when it faults, so
+ * an unmap or a revoke never waits for it, and it looks the table up anew for
+ * each few pages. It ends with any signal.
+ */
+
+#include <linux/hmm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "memview.h"
+
+/* Pages that the source, then the peers get in their turn. */
+#define MEMVIEW_POPULATE_CHUNK	(SZ_64M >> PAGE_SHIFT)
+
+/* Pages of the source that one snapshot shows: what a read fault maps around. */
+#define MEMVIEW_POPULATE_WINDOW	16
+
+/* Pages or mappings of a peer that are gone through with its lock held. */
+#define MEMVIEW_POPULATE_STEP	64
+
+/* Times that a peer's mmap_lock may not be to be had; then it is left alone. */
+#define MEMVIEW_POPULATE_WAITS	32
+
+/* Waits of one fault of a peer for the source; then the next page. */
+#define MEMVIEW_POPULATE_TRIES	4
+
+/* Waits can be ended by a signal, where what they wait for allows that. */
+#define MEMVIEW_POPULATE_FAULT	(FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | \
+				 FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE)
+
+/**
+ * struct memview_peer - an address space that has the view mapped
+ * @node: in memview.peers, by @mm
+ * @mm: held by mmgrab()
+ * @nr_vmas: its mappings of the view
+ */
+struct memview_peer {
+	struct rb_node node;
+	struct mm_struct *mm;
+	unsigned long nr_vmas;
+};
+
+/* Counts a mapping of @mm, which @new is for if it is the first. */
+static bool memview_peer_count(struct memview *view, struct mm_struct *mm,
+			       struct memview_peer *new)
+{
+	struct rb_node **link = &view->peers.rb_node, *parent = NULL;
+
+	lockdep_assert_held(&view->peers_lock);
+
+	while (*link) {
+		struct memview_peer *peer =
+			rb_entry(*link, struct memview_peer, node);
+
+		if (peer->mm == mm) {
+			peer->nr_vmas++;
+			return false;
+		}
+		parent = *link;
+		link = mm < peer->mm ? &parent->rb_left : &parent->rb_right;
+	}
+	if (new) {
+		mmgrab(mm);
+		new->mm = mm;
+		new->nr_vmas = 1;
+		rb_link_node(&new->node, parent, link);
+		rb_insert_color(&new->node, &view->peers);
+		view->nr_peers++;
+	}
+	return true;
+}
+
+/**
+ * memview_peer_add - a mapping of a view comes into being
+ * @view: the view
+ * @mm: whose; its mmap_lock is held for writing
+ *
+ * Return: 0, or -ENOMEM: populating will not find it
+ */
+int memview_peer_add(struct memview *view, struct mm_struct *mm)
+{
+	struct memview_peer *new;
+	bool used;
+
+	spin_lock(&view->peers_lock);
+	used = memview_peer_count(view, mm, NULL);
+	spin_unlock(&view->peers_lock);
+	if (!used)
+		return 0;
+
+	new = kmalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return -ENOMEM;
+	spin_lock(&view->peers_lock);
+	used = memview_peer_count(view, mm, new);
+	spin_unlock(&view->peers_lock);
+	if (!used)
+		kfree(new);
+	return 0;
+}
+
+/* The peer with the lowest address from @mm on. */
+static struct memview_peer *memview_peer_first(struct memview *view,
+					       const struct mm_struct *mm)
+{
+	struct rb_node *node = view->peers.rb_node;
+	struct memview_peer *found = NULL;
+
+	lockdep_assert_held(&view->peers_lock);
+
+	while (node) {
+		struct memview_peer *peer =
+			rb_entry(node, struct memview_peer, node);
+
+		if (peer->mm >= mm) {
+			found = peer;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return found;
+}
+
+/* A mapping goes away. One that has not been counted leaves others uncounted. */
+void memview_peer_remove(struct memview *view, struct mm_struct *mm)
+{
+	struct memview_peer *peer;
+
+	spin_lock(&view->peers_lock);
+	peer = memview_peer_first(view, mm);
+	if (peer && (peer->mm != mm || --peer->nr_vmas))
+		peer = NULL;
+	if (peer) {
+		rb_erase(&peer->node, &view->peers);
+		view->nr_peers--;
+	}
+	spin_unlock(&view->peers_lock);
+	if (peer) {
+		mmdrop(mm);
+		kfree(peer);
+	}
+}
+
+/* Nothing is mapped any more. */
+void memview_peers_free(struct memview *view)
+{
+	struct memview_peer *peer, *next;
+
+	rbtree_postorder_for_each_entry_safe(peer, next, &view->peers, node) {
+		mmdrop(peer->mm);
+		kfree(peer);
+	}
+}
+
+/**
+ * struct memview_populate - a populate on its way
+ * @view: the view
+ * @last: last page of the view to populate
+ * @flags: MEMVIEW_POPULATE_*
+ * @next: page of the view that comes next: those before it are in the source
+ * @tried: its fault has waited and is to be tried again
+ * @read: it has been faulted for read
+ * @segment: what it maps; held
+ * @piece_last: last page of its range, not beyond @last
+ * @addr: where the source has it
+ * @write: fault it for write
+ * @pfns: snapshot of the source from there on, as hmm_range_fault() has it
+ */
+struct memview_populate {
+	struct memview *view;
+	pgoff_t last;
+	u32 flags;
+
+	pgoff_t next;
+	bool tried;
+	bool read;
+
+	struct memview_segment *segment;
+	pgoff_t piece_last;
+	unsigned long addr;
+	bool write;
+	unsigned long pfns[MEMVIEW_POPULATE_WINDOW];
+};
+
+/* With 0, a reference of the segment is to be dropped. */
+static int memview_populate_lookup(struct memview_populate *p)
+{
+	struct memview *view = p->view;
+	struct memview_mirror *mirror = READ_ONCE(view->mirror);
+	struct memview_range *range;
+	int err = 0;
+
+	down_read(&view->lock);
+	range = memview_table_find(view, p->next);
+	if (view->dead) {
+		err = -ESHUTDOWN;
+	} else if (mirror && mirror->mm != current->mm) {
+		err = -EIO;
+	} else if (p->last >= memview_size(view) >> PAGE_SHIFT) {
+		err = -ERANGE;
+	} else if (!range) {
+		err = -ENOENT;
+	} else {
+		p->segment = range->attach->segment;
+		kref_get(&p->segment->ref);
+		p->piece_last = min(range->last, p->last);
+		p->addr = memview_segment_addr(p->segment, range->file_first +
+					       (p->next - range->first));
+		p->write = (range->flags & MEMVIEW_MAP_WRITE) &&
+			   !(range->flags & MEMVIEW_MAP_LAZY_WRITE) &&
+			   !(p->flags & MEMVIEW_POPULATE_READ);
+	}
+	up_read(&view->lock);
+	return err;
+}
+
+static int memview_populate_snapshot(struct memview_populate *p,
+				     unsigned long nr)
+{
+	struct hmm_range range = {
+		.notifier	= &p->segment->notifier,
+		.start		= p->addr,
+		.end		= p->addr + (nr << PAGE_SHIFT),
+		.hmm_pfns	= p->pfns,
+	};
+
+	memset(p->pfns, 0, nr * sizeof(p->pfns[0]));
+	/* Only a hint, nothing is inserted by it. */
+	range.notifier_seq = mmu_interval_read_begin(range.notifier);
+	return hmm_range_fault(&range);
+}
+
+static bool memview_populate_has(unsigned long pfn, unsigned long flags)
+{
+	return !(pfn & HMM_PFN_ERROR) && (pfn & flags) == flags;
+}
+
+static void memview_populate_advance(struct memview_populate *p)
+{
+	p->next++;
+	p->addr += PAGE_SIZE;
+	p->tried = false;
+	p->read = false;
+}
+
+/*
+ * The pages from @p->next on, @nr of them, all in @vma. Each is faulted at most
+ * once for read and once for write, whatever reclaim makes of it then.
+ *
+ * Context: the controller's mmap_lock is held; with @locked false it no longer
+ * is, and the page that is next then has to be looked up again.
+ */
+static int memview_populate_window(struct memview_populate *p,
+				   struct vm_area_struct *vma,
+				   unsigned long nr, bool *locked)
+{
+	unsigned int flags, i;
+	vm_fault_t ret;
+	bool write;
+	int err;
+
+again:
+	err = memview_populate_snapshot(p, nr);
+	if (err)
+		return err;
+	for (i = 0; nr; i++, nr--, memview_populate_advance(p)) {
+		bool valid = memview_populate_has(p->pfns[i], HMM_PFN_VALID);
+
+		if (valid && (!p->write ||
+			      memview_populate_has(p->pfns[i], HMM_PFN_WRITE)))
+			continue;
+
+		/* For read first, see memview_fault_resolve(). */
+		write = p->write && (valid || p->read);
+		flags = MEMVIEW_POPULATE_FAULT;
+		if (p->tried)
+			flags |= FAULT_FLAG_TRIED;
+		if (write)
+			flags |= FAULT_FLAG_WRITE;
+		ret = handle_mm_fault(vma, p->addr, flags, NULL);
+		if (ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED))
+			*locked = false;
+		if (ret & VM_FAULT_ERROR)
+			return vm_fault_to_errno(ret, FOLL_HWPOISON);
+		if (ret & VM_FAULT_RETRY) {
+			p->tried = true;
+			return 0;
+		}
+		p->tried = false;
+		p->read = true;
+		if (write == p->write) {
+			memview_populate_advance(p);
+			nr--;
+		}
+		if (!*locked || !nr)
+			return 0;
+		/* More may be there now, mapped around it. */
+		goto again;
+	}
+	return 0;
+}
+
+/* The next pages of the source. */
+static int memview_populate_source_step(struct memview_populate *p)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	bool locked = true;
+	unsigned long nr;
+	int err;
+
+	err = memview_populate_lookup(p);
+	if (err)
+		return err;
+	if (mmap_read_lock_killable(mm)) {
+		err = -EINTR;
+		goto out_put;
+	}
+	vma = memview_segment_vma(p->segment, p->addr);
+	if (vma && (vma->vm_flags & VM_READ)) {
+		/* Made read-only behind our back: so it is to the peers. */
+		if (!(vma->vm_flags & VM_WRITE))
+			p->write = false;
+		nr = min3(p->piece_last - p->next + 1,
+			  (vma->vm_end - p->addr) >> PAGE_SHIFT,
+			  (unsigned long)MEMVIEW_POPULATE_WINDOW);
+		err = memview_populate_window(p, vma, nr, &locked);
+	} else {
+		err = -EFAULT;
+	}
+	if (locked)
+		mmap_read_unlock(mm);
+out_put:
+	memview_segment_put(p->segment);
+	return err;
+}
+
+/* The source up to page @last. */
+static int memview_populate_source(struct memview_populate *p, pgoff_t last)
+{
+	int err = 0;
+
+	while (!err && p->next <= last) {
+		if (signal_pending(current))
+			return -EINTR;
+		err = memview_populate_source_step(p);
+		/* An invalidation came in between. */
+		if (err == -EBUSY)
+			err = 0;
+		cond_resched();
+	}
+	return err;
+}
+
+/* How a peer would fault a page of the view: FAULT_FLAG_WRITE, 0, or -ENOENT */
+static int memview_populate_access(struct memview *view, pgoff_t page,
+				   vm_flags_t vm_flags)
+{
+	struct memview_range *range;
+	int ret = -ENOENT;
+
+	down_read(&view->lock);
+	range = memview_table_find(view, page);
+	if (range) {
+		ret = 0;
+		if ((range->flags & MEMVIEW_MAP_WRITE) &&
+		    !(range->flags & MEMVIEW_MAP_LAZY_WRITE) &&
+		    (vm_flags & VM_WRITE))
+			ret = FAULT_FLAG_WRITE;
+	}
+	up_read(&view->lock);
+	return ret;
+}
+
+/**
+ * struct memview_populate_at - where a walk through an address space has got to
+ * @view: the view
+ * @first: first page of the view to populate
+ * @last: last page of the view to populate
+ * @addr: address that comes next
+ * @tries: times that its fault has waited
+ */
+struct memview_populate_at {
+	struct memview *view;
+	pgoff_t first;
+	pgoff_t last;
+	unsigned long addr;
+	unsigned int tries;
+};
+
+/* From @at->addr on, where @vma has a page of the span, or the end of @vma. */
+static unsigned long memview_populate_addr(struct memview_populate_at *at,
+					   struct vm_area_struct *vma)
+{
+	unsigned long addr = max(at->addr, vma->vm_start);
+	pgoff_t page;
+
+	if (vma->vm_ops != &memview_vm_ops ||
+	    vma->vm_private_data != at->view || !(vma->vm_flags & VM_READ))
+		return vma->vm_end;
+	page = memview_vma_page(vma, addr);
+	if (page > at->last)
+		return vma->vm_end;
+	if (page >= at->first)
+		return addr;
+	if (at->first - page >= (vma->vm_end - addr) >> PAGE_SHIFT)
+		return vma->vm_end;
+	return addr + ((at->first - page) << PAGE_SHIFT);
+}
+
+/*
+ * The next pages of an address space. What cannot be had is left to the peer.
+ *
+ * Context: its mmap_lock is held, and with @locked false no longer is
+ * Return: false when nothing is left
+ */
+static bool memview_populate_peer_step(struct mm_struct *mm,
+				       struct memview_populate_at *at,
+				       bool *locked)
+{
+	struct vm_area_struct *vma;
+	unsigned int flags, i;
+	vm_fault_t ret;
+	int access;
+
+	for (i = 0; i < MEMVIEW_POPULATE_STEP && *locked; i++) {
+		vma = find_vma(mm, at->addr);
+		if (!vma)
+			return false;
+		at->addr = memview_populate_addr(at, vma);
+		if (at->addr == vma->vm_end)
+			continue;
+		access = memview_populate_access(at->view,
+						 memview_vma_page(vma, at->addr),
+						 vma->vm_flags);
+		if (access >= 0) {
+			flags = MEMVIEW_POPULATE_FAULT | access;
+			if (at->tries)
+				flags |= FAULT_FLAG_TRIED;
+			ret = handle_mm_fault(vma, at->addr, flags, NULL);
+			if (ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED))
+				*locked = false;
+			if ((ret & VM_FAULT_RETRY) &&
+			    ++at->tries < MEMVIEW_POPULATE_TRIES)
+				break;
+		}
+		at->addr += PAGE_SIZE;
+		at->tries = 0;
+	}
+	return true;
+}
+
+/* A peer can hold its lock for ever, and its exit must not wait for us. */
+static void memview_populate_peer(struct mm_struct *mm,
+				  struct memview_populate_at *at)
+{
+	unsigned int waits = 0;
+	bool more = true;
+
+	while (more && !signal_pending(current) &&
+	       atomic_read(&mm->mm_users) > 1) {
+		bool locked = true;
+
+		if (!mmap_read_trylock(mm)) {
+			if (++waits > MEMVIEW_POPULATE_WAITS)
+				break;
+			schedule_timeout_interruptible(1);
+			continue;
+		}
+		more = memview_populate_peer_step(mm, at, &locked);
+		if (locked)
+			mmap_read_unlock(mm);
+		cond_resched();
+	}
+}
+
+/* The peer after @prev, which is compared and never followed; in use. */
+static struct mm_struct *memview_populate_next(struct memview *view,
+					       const struct mm_struct *prev)
+{
+	struct memview_peer *peer;
+	struct mm_struct *mm = NULL;
+	struct rb_node *node;
+
+	spin_lock(&view->peers_lock);
+	peer = memview_peer_first(view, prev);
+	if (peer && peer->mm == prev)
+		peer = rb_entry_safe(rb_next(&peer->node), struct memview_peer,
+				     node);
+	for (; peer; peer = rb_entry_safe(node, struct memview_peer, node)) {
+		if (mmget_not_zero(peer->mm)) {
+			mm = peer->mm;
+			break;
+		}
+		node = rb_next(&peer->node);
+	}
+	spin_unlock(&view->peers_lock);
+	return mm;
+}
+
+static void memview_populate_peers(struct memview *view, pgoff_t first,
+				   pgoff_t last)
+{
+	struct mm_struct *mm = NULL;
+
+	while (!signal_pending(current) &&
+	       (mm = memview_populate_next(view, mm))) {
+		struct memview_populate_at at = {
+			.view	= view,
+			.first	= first,
+			.last	= last,
+		};
+
+		memview_populate_peer(mm, &at);
+		mmput_async(mm);
+	}
+}
+
+/**
+ * memview_populate - do in advance what peers' accesses would do
+ * @view: the view
+ * @first: first page of the span
+ * @last: last page of the span
+ * @flags: MEMVIEW_POPULATE_*
+ * @nr: written, also on failure: pages, from @first on, that the source has
+ *
+ * Context: no lock is held. Waits, with an end by any signal where what it waits
+ * for allows that.
+ * Return: 0, or the errnos of MEMVIEW_POPULATE
+ */
+int memview_populate(struct memview *view, pgoff_t first, pgoff_t last,
+		     u32 flags, u64 *nr)
+{
+	struct memview_populate p = {
+		.view	= view,
+		.last	= last,
+		.flags	= flags,
+		.next	= first,
+	};
+	int err = 0;
+
+	while (!err && p.next <= last) {
+		pgoff_t from = p.next;
+
+		err = memview_populate_source(&p, min(last - from,
+						      MEMVIEW_POPULATE_CHUNK - 1UL) +
+						  from);
+		if ((flags & MEMVIEW_POPULATE_PEERS) && p.next > from)
+			memview_populate_peers(view, from, p.next - 1);
+	}
+	*nr = p.next - first;
+	return err;
+}
