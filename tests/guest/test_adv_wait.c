@@ -368,6 +368,38 @@ static void fault_needs_the_lock_of_its_mapping_only(struct fixture *f)
 		     CALL(p, op_read, view + PAGE));
 }
 
+/* Nor does a peer hold up the controller that fills its page table. */
+static void populating_waits_for_no_lock_of_a_peer(struct fixture *f)
+{
+	struct memview_populate_info info = {
+		.size = NR * PAGE, .flags = MEMVIEW_POPULATE_PEERS,
+	};
+	static struct stuck_file file;
+	unsigned long view;
+	struct peer *busy;
+	int fd, ret;
+
+	stuck_file_mount(&file);
+	map_pages(f, 0, 0, NR, RW);
+	busy = another_peer(f, f->viewfd, PROT_READ | PROT_WRITE, &view);
+	fd = stuck_file_open(&file, busy);
+	START(busy, op_mmap, fd, PAGE, PROT_READ, 0, MAP_PRIVATE);
+	assert_true(EVENTUALLY(state_of(busy->pid) == 'D'));
+
+	/* Should it wait after all, the program dies of this. */
+	alarm(WITHIN_SECONDS);
+	ret = ioctl(f->ctl, MEMVIEW_POPULATE, &info);
+	alarm(0);
+	assert_true(still_busy(busy));
+	peer_kill(file.server);
+	assert_int_equal(ret, 0);
+	assert_int_equal(info.populated, NR * PAGE);
+	/* The others have got theirs. */
+	assert_int_equal(EXPECT_CALL(f->peer, op_faults_reading, f->view, NR * PAGE), 0);
+	FINISH(busy, "mmap(2) of the peer");
+	EXPECT_VALUE(WORD(1), CALL(busy, op_read, view + PAGE));
+}
+
 #define READ_AND_WRITE(fn, mask) \
 	{ .name = #fn, .run = fn, .backings = mask, .variant = "read", .param = 0 }, \
 	{ .name = #fn, .run = fn, .backings = mask, .variant = "write", .param = 1 }
@@ -380,6 +412,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "read", READING),
 	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "write", WRITING),
 	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "executable", EXECUTABLE),
+	CASE(populating_waits_for_no_lock_of_a_peer),
 };
 
 int main(int argc, char **argv)

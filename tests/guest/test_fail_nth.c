@@ -670,6 +670,41 @@ static void query_larger_entries(struct fixture *f)
 	});
 }
 
+static long act_populate(struct fixture *f)
+{
+	struct memview_populate_info info = {
+		.mem_offset = 8 * PAGE, .size = 24 * PAGE, .flags = MEMVIEW_POPULATE_PEERS,
+	};
+
+	return ioctl(f->ctl, MEMVIEW_POPULATE, &info);
+}
+
+/* Nothing is there: the file has no pages, source and peer no page tables. */
+static void prepare_populate(struct fixture *f)
+{
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	EXPECT_CALL(f->peer, op_munmap, f->view, VIEW_PAGES * PAGE);
+	f->view = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, VIEW_PAGES * PAGE,
+			      PROT_READ | PROT_WRITE, 0);
+}
+
+static void check_populated(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	for (unsigned long page = 8; page < 32; page++)
+		READS(f, page, 0);
+}
+
+static void populate(struct fixture *f)
+{
+	map_pages(f, 8, 0, 24, RW);
+	sweep(f, &(const struct call){
+		.what = "POPULATE", .prepare = prepare_populate, .act = act_populate,
+		.check = check_populated, .errnos = { ENOMEM, EFAULT }, .must_fail = 3,
+	});
+}
+
 static long act_info(struct fixture *f)
 {
 	struct memview_info info;
@@ -1231,6 +1266,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(query, "few", 20),
 	CASE_VARIANT(query, "many", QUERY_MANY),
 	CASE(query_larger_entries),
+	CASE_ON(populate, DISK_TOO),
 	CASE(get_info),
 	CASE(show_fdinfo),
 	CASE(revoke_never_fails),
