@@ -48,11 +48,26 @@ extern "C" {
  * peers that run KVM guests on the view.
  */
 #define MEMVIEW_LAZY_WRITE	(1U << 4)
+/*
+ * How to map: then populate the span as memview_populate() does with
+ * MEMVIEW_POPULATE_IN_PEERS, as far as possible; that it fails is no error.
+ */
+#define MEMVIEW_POPULATE_NOW	(1U << 5)
+
+/* memview_populate(): the page tables of peers, too. */
+#define MEMVIEW_POPULATE_IN_PEERS	(1U << 0)
+/* memview_populate(): without making anything dirty. */
+#define MEMVIEW_POPULATE_TO_READ	(1U << 1)
 
 /* struct memview_status.features: MEMVIEW_LAZY_WRITE is known. */
 #define MEMVIEW_CAN_LAZY_WRITE	(1ULL << 0)
 /* struct memview_status.features: memview_batch_apply() works. */
 #define MEMVIEW_CAN_UPDATE	(1ULL << 1)
+/*
+ * struct memview_status.features: memview_populate() works, and
+ * MEMVIEW_POPULATE_NOW is known.
+ */
+#define MEMVIEW_CAN_POPULATE	(1ULL << 3)
 
 /* Largest count that memview_query() takes. */
 #define MEMVIEW_QUERY_MAX	(1U << 20)
@@ -194,7 +209,7 @@ int memview_set_size(struct memview *view, uint64_t size);
  *	hugetlb: peers get SIGBUS there until the file has grown
  * @size: bytes to map, page aligned, not 0
  * @flags: MEMVIEW_READ, and any of MEMVIEW_WRITE, MEMVIEW_EXEC,
- *	MEMVIEW_LAZY_WRITE
+ *	MEMVIEW_LAZY_WRITE, MEMVIEW_POPULATE_NOW
  *
  * The span must be free; memview_replace() takes any.
  *
@@ -285,6 +300,43 @@ int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,
  */
 int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
 		    unsigned int flags);
+
+/**
+ * memview_populate() - do in advance what the first accesses of peers would do
+ * @view: the view
+ * @mem_offset: first byte of the span, page aligned
+ * @size: bytes of the span, page aligned, not 0
+ * @flags: 0, MEMVIEW_POPULATE_IN_PEERS or MEMVIEW_POPULATE_TO_READ
+ * @populated: where to put the number of bytes, from @mem_offset on, that have
+ *	been found or put in the source, also on failure; may be NULL
+ *
+ * Allocates or reads the pages of the files, for writing where peers may write
+ * and the range has no MEMVIEW_LAZY_WRITE: a page of a regular file gets dirty by
+ * that, but for MEMVIEW_POPULATE_TO_READ. With MEMVIEW_POPULATE_IN_PEERS, also
+ * fills the page tables of all processes that have the view mapped, as far as
+ * they are allowed to use it; this part is best effort, and no error. Nobody
+ * gets a right by it, no page is kept, and what another thread unmaps meanwhile
+ * is gone.
+ *
+ * A signal ends it: unlike the other functions it does not go on by itself then.
+ *
+ * Return: 0, or
+ * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_POPULATE
+ *	(memview_status.features);
+ * -EINVAL: offset or size not page aligned; @size is 0; unknown flag; both flags;
+ * -EOVERFLOW: offset plus size passes 2^63 - 1;
+ * -ERANGE: the span ends beyond the view;
+ * -ENOENT: a page of the span is not mapped;
+ * -EFAULT: a page that the file cannot give: beyond its end, no space, no huge
+ *	page, I/O error; or the caller has changed the source mapping;
+ * -EHWPOISON: a page has a memory error;
+ * -EINTR: a signal arrived; go on from @mem_offset + @populated;
+ * -ENOMEM: no memory, or the limit of the cgroup;
+ * -EIO: as for memview_set_size();
+ * -ESHUTDOWN: the view is revoked.
+ */
+int memview_populate(struct memview *view, uint64_t mem_offset, uint64_t size,
+		     unsigned int flags, uint64_t *populated);
 
 /**
  * memview_batch_new() - make an empty batch

@@ -25,6 +25,10 @@ _Static_assert(MEMVIEW_EXEC == MEMVIEW_MAP_EXEC, "flag");
 _Static_assert(MEMVIEW_LAZY_WRITE == MEMVIEW_MAP_LAZY_WRITE, "flag");
 _Static_assert(MEMVIEW_CAN_LAZY_WRITE == MEMVIEW_FEATURE_LAZY_WRITE, "feature");
 _Static_assert(MEMVIEW_CAN_UPDATE == MEMVIEW_FEATURE_UPDATE, "feature");
+_Static_assert(MEMVIEW_POPULATE_NOW == MEMVIEW_MAP_POPULATE, "flag");
+_Static_assert(MEMVIEW_CAN_POPULATE == MEMVIEW_FEATURE_POPULATE, "feature");
+_Static_assert(MEMVIEW_POPULATE_IN_PEERS == MEMVIEW_POPULATE_PEERS, "flag");
+_Static_assert(MEMVIEW_POPULATE_TO_READ == MEMVIEW_POPULATE_READ, "flag");
 
 /*
  * The kernel writes memview_query()'s array directly: struct memview_range is
@@ -212,6 +216,28 @@ int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
 	};
 
 	return memview_control_ioctl(view->fd, MEMVIEW_PROTECT, &info);
+}
+
+int memview_populate(struct memview *view, uint64_t mem_offset, uint64_t size,
+		     unsigned int flags, uint64_t *populated)
+{
+	struct memview_populate_info info = {
+		.mem_offset = mem_offset,
+		.size = size,
+		.flags = flags,
+	};
+	int saved_errno = errno;
+	int ret;
+
+	/* Once: it can take long, and a signal is the way to end it. */
+	ret = ioctl(view->fd, MEMVIEW_POPULATE, &info);
+	if (ret < 0)
+		ret = -errno;
+	errno = saved_errno;
+	if (populated)
+		*populated = info.populated;
+	/* The view is of a memory-view device: what it lacks is this one ioctl. */
+	return ret == -ENOTTY ? -EOPNOTSUPP : ret;
 }
 
 int memview_query(struct memview *view, uint64_t *mem_offset,

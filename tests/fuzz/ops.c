@@ -80,7 +80,7 @@ static uint64_t size_of(uint8_t a)
 
 static uint32_t rights_of(uint8_t a)
 {
-	return a >= 0xe0 ? a : (a & 0x1f) | MEMVIEW_MAP_READ;
+	return a >= 0xe0 ? a : (a & 0x3f) | MEMVIEW_MAP_READ;
 }
 
 static int prot_of(uint8_t a)
@@ -261,6 +261,7 @@ static void do_update(const uint8_t *a)
 		if (ops[i].op != MEMVIEW_OP_UNMAP)
 			ops[i].flags = (uint32_t)(r >> 24 & 0x16) | MEMVIEW_MAP_READ;
 		if (ops[i].op == MEMVIEW_OP_MAP) {
+			ops[i].flags |= r >> 24 & MEMVIEW_MAP_POPULATE;
 			ops[i].flags |= r >> 32 & 3 ? MEMVIEW_MAP_REPLACE : 0;
 			ops[i].fd_offset = (r >> 40 & 31) * PAGE;
 			ops[i].fd = file_of(a[1] ^ (r >> 48 & 3 ? 0 : 1));
@@ -272,6 +273,16 @@ static void do_update(const uint8_t *a)
 	if (!ioctl(ctl_of(a[0]), MEMVIEW_UPDATE, &arg) && arg.count)
 		atomic_store(&world->owner[a[0] % NR_VIEWS],
 			     1 + (int)PROCESS_OF(this_lane));
+}
+
+static void do_populate(const uint8_t *a)
+{
+	struct memview_populate_info arg = {
+		.mem_offset = offset_of(a[1]), .size = size_of(a[2]),
+		.flags = a[3] >= 0xe0 ? a[3] & 31 : a[3] % 3, .__pad = a[4] == 0xff,
+	};
+
+	ioctl(ctl_of(a[0]), MEMVIEW_POPULATE, &arg);
 }
 
 static void do_revoke(const uint8_t *a)
@@ -851,6 +862,7 @@ const struct op_type op_types[] = {
 	{ "unmap",	do_unmap,	8 },
 	{ "protect",	do_protect,	8 },
 	{ "update",	do_update,	8 },
+	{ "populate",	do_populate,	6 },
 	{ "viewfd",	do_viewfd,	3 },
 	{ "revoke",	do_revoke,	1 },
 	{ "query",	do_query,	3 },

@@ -65,6 +65,7 @@ static void open_makes_an_empty_view(struct fixture *f)
 	assert_int_equal(status.revoked, 0);
 	assert_true(status.features & MEMVIEW_CAN_LAZY_WRITE);
 	assert_true(status.features & MEMVIEW_CAN_UPDATE);
+	assert_true(status.features & MEMVIEW_CAN_POPULATE);
 	assert_int_equal(status.max_ranges, module_param("max_ranges"));
 	assert_int_equal(status.max_sources, module_param("max_sources"));
 	assert_int_equal(status.fault_around, module_param("fault_around_pages"));
@@ -210,6 +211,30 @@ static void check_undone(struct memview *view, const struct memview_batch *batch
 	check_same_table(&was, &is, "memview_batch_apply", __FILE__, __LINE__);
 	assert_int_equal(failed, index);
 	assert_int_equal(bytes, 12345);
+}
+
+static void populate_fills_and_tells_where_it_stopped(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ | MEMVIEW_WRITE);
+	uint64_t populated = 1;
+	long faults = -1;
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ | PROT_WRITE);
+	for (int i = 0; i < 5 && faults; i++) {
+		assert_int_equal(memview_populate(view, 4 * PAGE, 8 * PAGE,
+						  MEMVIEW_POPULATE_IN_PEERS, &populated), 0);
+		assert_int_equal(populated, 8 * PAGE);
+		faults = EXPECT_CALL(f->peer, op_faults_reading, AT(f, 4), 8 * PAGE);
+	}
+	assert_int_equal(faults, 0);
+	EXPECT_MINUS(ENOENT, memview_populate(view, 6 * PAGE, 8 * PAGE,
+					      MEMVIEW_POPULATE_TO_READ, &populated));
+	assert_int_equal(populated, 6 * PAGE);
+	EXPECT_MINUS(EINVAL, memview_populate(view, 4 * PAGE, PAGE, 1U << 2, NULL));
+	assert_int_equal(memview_map(view, 20 * PAGE, f->file, 0, 8 * PAGE,
+				     MEMVIEW_READ | MEMVIEW_POPULATE_NOW), 0);
+	READS(f, 21, WORD(1));
+	memview_close(view);
 }
 
 static void batch_maps_each_page_of_a_view(struct fixture *f)
@@ -646,6 +671,7 @@ static const struct test_case cases[] = {
 	CASE(replace_swaps),
 	CASE(unmap_tells_what_it_removed),
 	CASE(protect_narrows_and_widens),
+	CASE(populate_fills_and_tells_where_it_stopped),
 	CASE_ON(batch_maps_each_page_of_a_view, ON(MEMFD) | ON(EXT4)),
 	CASE_ON(batch_does_what_each_call_does, ON_ALL),
 	CASE(batch_works_in_its_order),

@@ -30,7 +30,8 @@ struct length {
 	size_t first_size;	/* of the first version of the structure */
 };
 
-enum { L_INFO, L_SIZE, L_MAP, L_UNMAP, L_PROTECT, L_RIGHTS, L_QUERY, L_UPDATE };
+enum { L_INFO, L_SIZE, L_MAP, L_UNMAP, L_PROTECT, L_RIGHTS, L_QUERY, L_UPDATE,
+       L_POPULATE };
 
 static const struct length lengths[] = {
 	[L_INFO] = { MEMVIEW_GET_INFO, sizeof(struct memview_info), 56 },
@@ -41,6 +42,7 @@ static const struct length lengths[] = {
 	[L_RIGHTS] = { MEMVIEW_GET_VIEWFD_RIGHTS, sizeof(struct memview_viewfd_info), 8 },
 	[L_QUERY] = { MEMVIEW_QUERY, sizeof(struct memview_query_info), 32 },
 	[L_UPDATE] = { MEMVIEW_UPDATE, sizeof(struct memview_update_info), 32 },
+	[L_POPULATE] = { MEMVIEW_POPULATE, sizeof(struct memview_populate_info), 32 },
 };
 
 static unsigned long with_size(unsigned long nr, size_t size)
@@ -88,6 +90,11 @@ static void good_argument(struct fixture *f, unsigned long which, void *arg)
 		};
 		*(struct memview_update_info *)arg = (struct memview_update_info){
 			.ops = (uintptr_t)&op, .count = 1, .op_size = sizeof(op),
+		};
+		break;
+	case L_POPULATE:
+		*(struct memview_populate_info *)arg = (struct memview_populate_info){
+			.mem_offset = 8 * PAGE, .size = PAGE, .flags = MEMVIEW_POPULATE_PEERS,
 		};
 		break;
 	}
@@ -143,7 +150,7 @@ static void unknown_ioctl_number_is_enotty(struct fixture *f)
 {
 	unsigned char arg[256] = { 0 };
 
-	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IO(MEMVIEW_IOC_TYPE, 0x0a)));
+	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IO(MEMVIEW_IOC_TYPE, 0x0b)));
 	EXPECT_REFUSED(f->ctl, ENOTTY,
 		       ioctl(f->ctl, _IOWR(MEMVIEW_IOC_TYPE, 0xff, struct memview_info), arg));
 	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IOC(_IOC_WRITE | _IOC_READ, 'x',
@@ -326,7 +333,7 @@ static void map_size_zero_is_einval(struct fixture *f)
 static void map_unknown_flag_is_einval(struct fixture *f)
 {
 	one_range(f);
-	for (int bit = 5; bit < 32; bit++)
+	for (int bit = 6; bit < 32; bit++)
 		EXPECT_REFUSED(f->ctl, EINVAL,
 			       mv_map(f->ctl, f->file, 0, PAGE, 0, R | 1U << bit));
 }
@@ -988,7 +995,7 @@ static void device_is_for_its_owner_only(struct fixture *f)
 	CASE_VARIANT(fn, "map_fd", L_MAP), CASE_VARIANT(fn, "unmap_fd", L_UNMAP), \
 	CASE_VARIANT(fn, "protect", L_PROTECT), \
 	CASE_VARIANT(fn, "get_viewfd_rights", L_RIGHTS), CASE_VARIANT(fn, "query", L_QUERY), \
-	CASE_VARIANT(fn, "update", L_UPDATE)
+	CASE_VARIANT(fn, "update", L_UPDATE), CASE_VARIANT(fn, "populate", L_POPULATE)
 
 static const struct test_case cases[] = {
 	EACH_STRUCT(struct_length),
@@ -997,6 +1004,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(read_only_argument_changes_nothing, "unmap_fd", L_UNMAP),
 	CASE_VARIANT(read_only_argument_changes_nothing, "query", L_QUERY),
 	CASE_VARIANT(read_only_argument_changes_nothing, "update", L_UPDATE),
+	CASE_VARIANT(read_only_argument_changes_nothing, "populate", L_POPULATE),
 	CASE(unknown_ioctl_number_is_enotty),
 	CASE(ioctl_without_argument_ignores_it),
 	CASE(nonzero_padding_is_einval),

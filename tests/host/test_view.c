@@ -326,6 +326,7 @@ static void map_passes_each_flag(void **state)
 		{ MEMVIEW_WRITE, MEMVIEW_MAP_WRITE },
 		{ MEMVIEW_EXEC, MEMVIEW_MAP_EXEC },
 		{ MEMVIEW_LAZY_WRITE, MEMVIEW_MAP_LAZY_WRITE },
+		{ MEMVIEW_POPULATE_NOW, MEMVIEW_MAP_POPULATE },
 	};
 	struct memview *view = open_view();
 	struct memview_map_fd_info arg;
@@ -438,6 +439,60 @@ static void protect_passes_span_and_rights_with_zero_padding(void **state)
 	assert_int_equal(arg.size, 0x8000);
 	assert_int_equal(arg.flags, MEMVIEW_MAP_READ | MEMVIEW_MAP_LAZY_WRITE);
 	assert_int_equal(arg.__pad, 0);
+	close_view(view);
+}
+
+static void populate_passes_span_and_flags_with_zero_padding(void **state)
+{
+	struct memview_populate_info arg, out = { .populated = 0x7000 };
+	struct memview *view = open_view();
+	uint64_t populated = 0;
+
+	(void)state;
+	set_out(&out, sizeof(out));
+	assert_int_equal(memview_populate(view, 0x6000, 0x8000,
+					  MEMVIEW_POPULATE_IN_PEERS, &populated), 0);
+	assert_int_equal(dev.request, MEMVIEW_POPULATE);
+	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.mem_offset, 0x6000);
+	assert_int_equal(arg.size, 0x8000);
+	assert_int_equal(arg.flags, MEMVIEW_POPULATE_PEERS);
+	assert_int_equal(arg.__pad, 0);
+	assert_int_equal(arg.populated, 0);
+	assert_int_equal(populated, 0x7000);
+	assert_int_equal(errno, UNTOUCHED);
+	assert_int_equal(memview_populate(view, 0, 4096, 0, NULL), 0);
+	assert_int_equal(dev.ioctl_calls, 2);
+	close_view(view);
+}
+
+/* A signal is how it is ended, and how far it has got is told. */
+static void populate_that_fails_tells_how_far_it_got(void **state)
+{
+	struct memview_populate_info out = { .populated = 0x3000 };
+	struct memview *view = open_view();
+	uint64_t populated = 0;
+
+	(void)state;
+	set_out(&out, sizeof(out));
+	dev.explains = true;
+	dev.ioctl_errno = EINTR;
+	assert_int_equal(memview_populate(view, 0x6000, 0x8000, 0, &populated), -EINTR);
+	assert_int_equal(dev.ioctl_calls, 1);
+	assert_int_equal(populated, 0x3000);
+	assert_int_equal(errno, UNTOUCHED);
+	close_view(view);
+}
+
+static void populate_by_an_older_driver_is_eopnotsupp(void **state)
+{
+	struct memview *view = open_view();
+	uint64_t populated = 123;
+
+	(void)state;
+	dev.ioctl_errno = ENOTTY;
+	assert_int_equal(memview_populate(view, 0, 4096, 0, &populated), -EOPNOTSUPP);
+	assert_int_equal(populated, 0);
 	close_view(view);
 }
 
@@ -764,6 +819,9 @@ int main(void)
 		CASE(unmap_takes_null_for_the_bytes_removed),
 		CASE(unmap_that_fails_leaves_the_bytes_removed),
 		CASE(protect_passes_span_and_rights_with_zero_padding),
+		CASE(populate_passes_span_and_flags_with_zero_padding),
+		CASE(populate_that_fails_tells_how_far_it_got),
+		CASE(populate_by_an_older_driver_is_eopnotsupp),
 		CASE(query_passes_the_array_and_returns_what_the_kernel_counted),
 		CASE(query_starts_at_0_and_tells_no_total_if_given_null),
 		CASE(query_that_fails_leaves_offset_and_total),
