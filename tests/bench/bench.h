@@ -185,6 +185,19 @@ void fault_huge_setup(const struct bench *bench);
 cost_fn fault_view, fault_plain, teardown_view, teardown_plain;
 
 /**
+ * struct populate_param - filling a mapping of a peer in advance
+ * @holes: the file has no pages, else all
+ * @size: of the file
+ */
+struct populate_param {
+	bool holes;
+	size_t size;
+};
+
+const char *no_populate(void);
+cost_fn populate_view, populate_plain;
+
+/**
  * struct steady_param - access to what is mapped already
  * @write: write, else read
  * @huge: by huge pages

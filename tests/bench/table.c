@@ -14,6 +14,16 @@
 }
 #define ALL_PAGES	.size = 32 * MIB, .touches = 8192
 
+#define POPULATE(what, bytes, no_pages) {				\
+	.name = "populate",						\
+	.figures = { { what, "/page" },					\
+		     { "first write after, " what, "/page" } },		\
+	.modes = BOTH, .shared = bytes, .missing = no_populate,		\
+	.view = populate_view,						\
+	.rivals = { { "MADV_POPULATE_WRITE", populate_plain } },	\
+	PARAM(populate_param, .holes = no_pages, .size = bytes),	\
+}
+
 #define STEADY(what, variant, why_not, ...) {				\
 	.name = what, FIGURE(variant, "/access"), .modes = BOTH,	\
 	.shared = 256 * MIB, .keep = true, .missing = why_not,		\
@@ -107,6 +117,9 @@ const struct bench bench_table[] = {
 		PARAM(fault_param, .state = WARM, .write = true, .huge = true,
 		      .size = 128 * MIB, .touches = 64),
 	},
+
+	POPULATE("holes", 8 * MIB, true),
+	POPULATE("cold", 32 * MIB, false),
 
 	STEADY("steady-read", "4K", NULL, .write = false),
 	STEADY("steady-read", "huge", no_huge_views, .huge = true),
