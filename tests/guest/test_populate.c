@@ -24,6 +24,7 @@
 #define PEERS	MEMVIEW_POPULATE_PEERS
 #define READ	MEMVIEW_POPULATE_READ
 #define LAZY	MEMVIEW_MAP_LAZY_WRITE
+#define ROUNDS	2000
 
 static uint64_t populated;
 
@@ -91,6 +92,14 @@ static long op_touch(const long *a)
 	return after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt;
 }
 
+/* Nobody has an entry for anything of that source. */
+static void empty_page_tables(struct fixture *f, unsigned long page)
+{
+	struct mapping m = source_mapping(f, page);
+
+	EXPECT_OK(madvise((void *)m.start, m.end - m.start, MADV_DONTNEED));
+}
+
 /* Write-back and reclaim can take an entry away at any time, not every time. */
 static void check_filled(struct fixture *f, struct peer *p, unsigned long view,
 			 unsigned long page, unsigned long nr, bool write)
@@ -98,6 +107,7 @@ static void check_filled(struct fixture *f, struct peer *p, unsigned long view,
 	long faults = -1;
 
 	for (int i = 0; i < 5 && faults; i++) {
+		empty_page_tables(f, page);
 		populate_all(f, page, nr, PEERS);
 		faults = EXPECT_CALL(p, op_touch, view + page * PAGE, nr, write);
 	}
@@ -185,7 +195,16 @@ static void upgrades_entries(struct fixture *f)
 	EXPECT_CALL(f->peer, op_mprotect, f->view, VIEW_PAGES * PAGE, PROT_READ);
 	assert_int_not_equal(EXPECT_CALL(f->peer, op_touch, f->view, NR, false), 0);
 	EXPECT_CALL(f->peer, op_mprotect, f->view, VIEW_PAGES * PAGE, PROT_READ | PROT_WRITE);
-	check_filled(f, f->peer, f->view, 0, NR, true);
+	populate_all(f, 0, NR, PEERS);
+	assert_int_equal(EXPECT_CALL(f->peer, op_touch, f->view, NR, true), 0);
+}
+
+static void mapping_without_read_is_left_alone(struct fixture *f)
+{
+	map_pages(f, 0, 0, NR, RW);
+	EXPECT_CALL(f->peer, op_mprotect, f->view, VIEW_PAGES * PAGE, PROT_NONE);
+	populate_all(f, 0, NR, PEERS);
+	assert_int_equal(fdinfo(f->ctl, "faults"), 0);
 }
 
 static void controllers_own_mapping_is_filled(struct fixture *f)
@@ -196,6 +215,7 @@ static void controllers_own_mapping_is_filled(struct fixture *f)
 	assert_ptr_not_equal(view, MAP_FAILED);
 	map_pages(f, 0, 0, NR, RW);
 	for (int i = 0; i < 5 && faults; i++) {
+		empty_page_tables(f, 0);
 		populate_all(f, 0, NR, PEERS);
 		faults = op_touch(ARGS((long)view, NR, true));
 	}
@@ -321,21 +341,23 @@ static bool was_made_writable(struct fixture *f)
 	return st.st_mtim.tv_sec != OLD_TIME;
 }
 
-enum { CLEAN_READ_ONLY, CLEAN_LAZY, CLEAN_READ, DIRTY };
+enum { CLEAN_READ_ONLY, CLEAN_LAZY, CLEAN_READ, DIRTY_SOURCE, DIRTY };
 
 static void leaves_the_file_clean(struct fixture *f)
 {
-	static const uint32_t rights[] = { R, RW | LAZY, RW, RW };
+	static const uint32_t rights[] = { R, RW | LAZY, RW, RW, RW };
+	static const uint32_t flags[] = { PEERS, PEERS, READ, 0, PEERS };
+	bool dirty = f->tc->param >= DIRTY_SOURCE;
 
 	map_pages(f, 0, 0, NR, rights[f->tc->param]);
 	make_clean(f);
-	populate_all(f, 0, NR, f->tc->param == CLEAN_READ ? READ : PEERS);
+	populate_all(f, 0, NR, flags[f->tc->param]);
 	assert_int_equal(in_source(f, 0, NR), NR);
-	assert_int_equal(was_made_writable(f), f->tc->param == DIRTY);
-	if (f->tc->param == CLEAN_READ)
+	assert_int_equal(was_made_writable(f), dirty);
+	if (flags[f->tc->param] != PEERS)
 		return;
 	check_filled(f, f->peer, f->view, 0, NR, false);
-	assert_int_equal(was_made_writable(f), f->tc->param == DIRTY);
+	assert_int_equal(was_made_writable(f), dirty);
 	if (f->tc->param == CLEAN_LAZY) {
 		WRITES(f, 3, 33);
 		assert_true(was_made_writable(f));
@@ -719,6 +741,34 @@ static void brings_nothing_back(struct fixture *f)
 	assert_int_equal(atomic_load(&shared->bad), 0);
 }
 
+/*
+ * The same in the controller's own mapping, where it takes no time from the end
+ * of the call to the look.
+ */
+static void brings_nothing_back_at_once(struct fixture *f)
+{
+	char *view = mmap(NULL, NR * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, f->viewfd, 0);
+	pthread_t thread;
+
+	assert_ptr_not_equal(view, MAP_FAILED);
+	assert_int_equal(pthread_create(&thread, NULL, populate_loop, f), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		map_pages(f, 0, 0, NR, RW);
+		for (int busy = rand() % 2000; busy; busy--)
+			__asm__ volatile("");
+		unmap_pages(f, 0, NR);
+		for (unsigned long page = 0; page < NR; page += 3) {
+			struct outcome o = PROBE(op_read, (long)view + page * PAGE);
+
+			if (o.sig != SIGBUS)
+				fail_msg("round %d: page %lu is back", i, page);
+		}
+	}
+	atomic_store(&shared->stop, 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&shared->bad), 0);
+}
+
 /* View fd: mappings, forks, programs and exits without end, until told. */
 static long op_come_and_go(const long *a)
 {
@@ -814,6 +864,7 @@ static const struct test_case cases[] = {
 	  .variant = "write", .param = 1 },
 	CASE(fills_the_span_and_no_more),
 	CASE(upgrades_entries),
+	CASE(mapping_without_read_is_left_alone),
 	CASE(controllers_own_mapping_is_filled),
 	CASE(large_span),
 	CASE_ON(map_flag, ON_ALL),
@@ -827,6 +878,8 @@ static const struct test_case cases[] = {
 	  .backings = ON_DISK, .variant = "read", .param = CLEAN_READ },
 	{ .name = "leaves_the_file_clean", .run = leaves_the_file_clean,
 	  .backings = ON_DISK, .variant = "or not", .param = DIRTY },
+	{ .name = "leaves_the_file_clean", .run = leaves_the_file_clean,
+	  .backings = ON_DISK, .variant = "or not, source only", .param = DIRTY_SOURCE },
 	CASE(bad_arguments),
 	CASE(stops_at_a_hole),
 	{ .name = "stops_at_the_end_of_the_file", .run = stops_at_the_end_of_the_file,
@@ -848,6 +901,7 @@ static const struct test_case cases[] = {
 	  .run = frozen_file_system_holds_up_no_revocation, .backings = ON_DISK,
 	  .variant = "revoke", .param = TAKE_REVOKE },
 	CASE_ON(brings_nothing_back, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
+	CASE(brings_nothing_back_at_once),
 	CASE(peers_come_and_go),
 	CASE(peers_are_counted),
 };
