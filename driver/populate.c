@@ -31,7 +31,7 @@
 /* Times that a peer's mmap_lock may not be to be had; then it is left alone. */
 #define MEMVIEW_POPULATE_WAITS	32
 
-/* Waits of one fault of a peer for the source; then the next page. */
+/* Times that a page of a peer may need the source again; then the next page. */
 #define MEMVIEW_POPULATE_TRIES	4
 
 /* Waits can be ended by a signal, where what they wait for allows that. */
@@ -389,7 +389,7 @@ static int memview_populate_access(struct memview *view, pgoff_t page,
  * @first: first page of the view to populate
  * @last: last page of the view to populate
  * @addr: address that comes next
- * @tries: times that its fault has waited
+ * @tries: times that it could not be had without waiting
  */
 struct memview_populate_at {
 	struct memview *view;
@@ -419,91 +419,101 @@ static unsigned long memview_populate_addr(struct memview_populate_at *at,
 	return addr + ((at->first - page) << PAGE_SHIFT);
 }
 
+/* What a step in a peer ends with. */
+enum memview_populate_step {
+	MEMVIEW_POPULATE_DONE,		/* nothing is left */
+	MEMVIEW_POPULATE_MORE,
+	MEMVIEW_POPULATE_MISSING,	/* a page needs the source to be faulted */
+};
+
 /*
- * The next pages of an address space. What cannot be had is left to the peer.
- *
- * Context: its mmap_lock is held, and with @locked false no longer is
- * Return: false when nothing is left
+ * The next pages of an address space, whose mmap_lock is held. Does not wait.
+ * What cannot be had at all is left to the peer. @page: written, which is missing
  */
-static bool memview_populate_peer_step(struct mm_struct *mm,
-				       struct memview_populate_at *at,
-				       bool *locked)
+static enum memview_populate_step
+memview_populate_peer_step(struct mm_struct *mm, struct memview_populate_at *at,
+			   pgoff_t *page)
 {
 	struct vm_area_struct *vma;
-	unsigned int flags, i;
 	vm_fault_t ret;
-	int access;
+	int access, i;
 
-	for (i = 0; i < MEMVIEW_POPULATE_STEP && *locked; i++) {
+	for (i = 0; i < MEMVIEW_POPULATE_STEP; i++) {
 		vma = find_vma(mm, at->addr);
 		if (!vma)
-			return false;
+			return MEMVIEW_POPULATE_DONE;
 		at->addr = memview_populate_addr(at, vma);
 		if (at->addr == vma->vm_end)
 			continue;
-		access = memview_populate_access(at->view,
-						 memview_vma_page(vma, at->addr),
+		*page = memview_vma_page(vma, at->addr);
+		access = memview_populate_access(at->view, *page,
 						 vma->vm_flags);
 		if (access >= 0) {
-			flags = MEMVIEW_POPULATE_FAULT | access;
-			if (at->tries)
-				flags |= FAULT_FLAG_TRIED;
-			ret = handle_mm_fault(vma, at->addr, flags, NULL);
-			if (ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED))
-				*locked = false;
+			ret = handle_mm_fault(vma, at->addr,
+					      FAULT_FLAG_REMOTE |
+					      FAULT_FLAG_ALLOW_RETRY |
+					      FAULT_FLAG_RETRY_NOWAIT | access,
+					      NULL);
 			if ((ret & VM_FAULT_RETRY) &&
 			    ++at->tries < MEMVIEW_POPULATE_TRIES)
-				break;
+				return MEMVIEW_POPULATE_MISSING;
 		}
 		at->addr += PAGE_SIZE;
 		at->tries = 0;
 	}
-	return true;
+	return MEMVIEW_POPULATE_MORE;
 }
 
-/* A peer can hold its lock for ever, and its exit must not wait for us. */
+/*
+ * A peer can hold its lock for ever, so we do not wait for that; and its exit
+ * must not wait for the source, so nor do we for that while its mm is in use.
+ */
 static void memview_populate_peer(struct mm_struct *mm,
 				  struct memview_populate_at *at)
 {
+	enum memview_populate_step step = MEMVIEW_POPULATE_MORE;
+	struct memview_populate missing = { .view = at->view };
 	unsigned int waits = 0;
-	bool more = true;
+	bool locked;
 
-	while (more && !signal_pending(current) &&
-	       atomic_read(&mm->mm_users) > 1) {
-		bool locked = true;
-
-		if (!mmap_read_trylock(mm)) {
+	while (step != MEMVIEW_POPULATE_DONE && !signal_pending(current) &&
+	       mmget_not_zero(mm)) {
+		locked = mmap_read_trylock(mm);
+		if (locked) {
+			step = memview_populate_peer_step(mm, at,
+							  &missing.next);
+			mmap_read_unlock(mm);
+		}
+		mmput_async(mm);
+		if (!locked) {
 			if (++waits > MEMVIEW_POPULATE_WAITS)
 				break;
 			schedule_timeout_interruptible(1);
-			continue;
+		} else if (step == MEMVIEW_POPULATE_MISSING) {
+			missing.last = missing.next;
+			missing.tried = false;
+			missing.read = false;
+			memview_populate_source(&missing, missing.last);
 		}
-		more = memview_populate_peer_step(mm, at, &locked);
-		if (locked)
-			mmap_read_unlock(mm);
 		cond_resched();
 	}
 }
 
-/* The peer after @prev, which is compared and never followed; in use. */
+/* The peer after @prev, which is compared and never followed; to be dropped. */
 static struct mm_struct *memview_populate_next(struct memview *view,
 					       const struct mm_struct *prev)
 {
-	struct memview_peer *peer;
 	struct mm_struct *mm = NULL;
-	struct rb_node *node;
+	struct memview_peer *peer;
 
 	spin_lock(&view->peers_lock);
 	peer = memview_peer_first(view, prev);
 	if (peer && peer->mm == prev)
 		peer = rb_entry_safe(rb_next(&peer->node), struct memview_peer,
 				     node);
-	for (; peer; peer = rb_entry_safe(node, struct memview_peer, node)) {
-		if (mmget_not_zero(peer->mm)) {
-			mm = peer->mm;
-			break;
-		}
-		node = rb_next(&peer->node);
+	if (peer) {
+		mm = peer->mm;
+		mmgrab(mm);
 	}
 	spin_unlock(&view->peers_lock);
 	return mm;
@@ -523,7 +533,7 @@ static void memview_populate_peers(struct memview *view, pgoff_t first,
 		};
 
 		memview_populate_peer(mm, &at);
-		mmput_async(mm);
+		mmdrop(mm);
 	}
 }
 
