@@ -912,6 +912,7 @@ static vm_fault_t memview_map_pages(struct vm_fault *vmf, pgoff_t first,
 
 static const struct vm_operations_struct memview_vm_ops = {
 	.open		= memview_vma_open,
+	.close		= memview_vma_close,
 	.fault		= memview_fault,
 	.map_pages	= memview_map_pages,
 	.pfn_mkwrite	= memview_pfn_mkwrite,

@@ -406,7 +406,7 @@ static unsigned long memview_populate_addr(struct memview_populate_at *at,
 	unsigned long addr = max(at->addr, vma->vm_start);
 	pgoff_t page;
 
-	if (vma->vm_ops != &memview_vm_ops ||
+	if (!vma->vm_file || !memview_is_view_file(vma->vm_file) ||
 	    vma->vm_private_data != at->view || !(vma->vm_flags & VM_READ))
 		return vma->vm_end;
 	page = memview_vma_page(vma, addr);
