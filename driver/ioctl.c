@@ -56,6 +56,7 @@ static long memview_get_info(struct memview *view, void *arg)
 		.max_size	= MEMVIEW_MAX_SIZE,
 		.features	= MEMVIEW_FEATURE_LAZY_WRITE |
 				  MEMVIEW_FEATURE_UPDATE |
+				  MEMVIEW_FEATURE_ADOPT |
 				  MEMVIEW_FEATURE_POPULATE,
 		.max_ranges	= READ_ONCE(memview_max_ranges),
 		.page_size	= PAGE_SIZE,
@@ -118,7 +119,7 @@ static int memview_file_check(struct file *file, u32 flags, u64 fd_end)
 	/*
 	 * The point of memfd_secret(2) is that nothing but its owner has it,
 	 * and a view in a view would make invalidations recurse. DAX is left to
-	 * memview_segment_own(), which sees the file below an overlay.
+	 * those who see the file below an overlay, in the VMA.
 	 */
 	if (!S_ISREG(inode->i_mode) || (inode->i_flags & S_ANON_INODE) ||
 	    inode->i_sb->s_magic == SECRETMEM_MAGIC ||
@@ -137,35 +138,46 @@ static int memview_file_check(struct file *file, u32 flags, u64 fd_end)
 	return 0;
 }
 
+static int memview_addr_check(u64 addr, u32 flags)
+{
+	if (!(flags & MEMVIEW_MAP_ADOPT))
+		return addr ? -EINVAL : 0;
+	return PAGE_ALIGNED(addr) ? 0 : -EINVAL;
+}
+
 /* With 0, edit->file is held. */
-static int memview_edit_map(struct memview_edit *edit, int fd, u32 flags,
-			    u64 fd_offset, u64 size, u64 mem_offset)
+static int memview_edit_map(struct memview_edit *edit,
+			    const struct memview_map_fd_info *info)
 {
 	int err;
 
-	err = memview_rights_check(flags, MEMVIEW_MAP_RIGHTS |
+	err = memview_rights_check(info->flags, MEMVIEW_MAP_RIGHTS |
 				   MEMVIEW_MAP_REPLACE |
 				   MEMVIEW_MAP_LAZY_WRITE |
-				   MEMVIEW_MAP_POPULATE);
+				   MEMVIEW_MAP_POPULATE | MEMVIEW_MAP_ADOPT);
 	if (!err)
-		err = memview_edit_span(edit, mem_offset, size);
+		err = memview_addr_check(info->addr, info->flags);
 	if (!err)
-		err = memview_span_check(fd_offset, size);
+		err = memview_edit_span(edit, info->mem_offset, info->size);
+	if (!err)
+		err = memview_span_check(info->fd_offset, info->size);
 	if (err)
 		return err;
 
 	edit->kind = MEMVIEW_EDIT_MAP;
-	edit->flags = flags;
-	if (flags & MEMVIEW_MAP_POPULATE) {
+	edit->flags = info->flags;
+	if (info->flags & MEMVIEW_MAP_POPULATE) {
 		/* A batch puts others in the place of first and last. */
 		edit->populate_first = edit->first;
 		edit->populate_nr = edit->last - edit->first + 1;
 	}
-	edit->file_first = fd_offset >> PAGE_SHIFT;
-	edit->file = fget(fd);
+	edit->file_first = info->fd_offset >> PAGE_SHIFT;
+	edit->addr = info->addr;
+	edit->file = fget(info->fd);
 	if (!edit->file)
 		return -EBADF;
-	err = memview_file_check(edit->file, flags, fd_offset + size);
+	err = memview_file_check(edit->file, info->flags,
+				 info->fd_offset + info->size);
 	if (err)
 		fput(edit->file);
 	return err;
@@ -189,8 +201,7 @@ static long memview_map_fd(struct memview *view, void *arg)
 	struct memview_edit edit = {};
 	long ret;
 
-	ret = memview_edit_map(&edit, info->fd, info->flags, info->fd_offset,
-			       info->size, info->mem_offset);
+	ret = memview_edit_map(&edit, info);
 	if (ret)
 		return ret;
 	ret = min(memview_update_one(view, &edit), 0L);
@@ -246,9 +257,15 @@ static int memview_edit_parse(struct memview_edit *edit,
 	if (op->__pad)
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_MAP)
-		return memview_edit_map(edit, op->fd, op->flags, op->fd_offset,
-					op->size, op->mem_offset);
-	if (op->fd || op->fd_offset)
+		return memview_edit_map(edit, &(struct memview_map_fd_info) {
+			.fd		= op->fd,
+			.flags		= op->flags,
+			.fd_offset	= op->fd_offset,
+			.size		= op->size,
+			.mem_offset	= op->mem_offset,
+			.addr		= op->addr,
+		});
+	if (op->fd || op->fd_offset || op->addr)
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_PROTECT)
 		return memview_edit_protect(edit, op->mem_offset, op->size,
@@ -271,7 +288,8 @@ static long memview_update_ioctl(struct memview *view, void *arg)
 
 	info->failed = info->count;
 	info->unmapped = 0;
-	if (info->flags || info->op_size < sizeof(op) ||
+	if (info->flags ||
+	    info->op_size < offsetofend(struct memview_op, __pad) ||
 	    info->op_size > PAGE_SIZE || info->count > MEMVIEW_UPDATE_MAX)
 		return -EINVAL;
 	if (!info->count)

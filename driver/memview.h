@@ -239,6 +239,7 @@ enum memview_edit_kind {
  * @first: first page in the view
  * @last: last page in the view
  * @file_first: page of @file that @first is to map
+ * @addr: with MEMVIEW_MAP_ADOPT: where the controller has @file_first mapped
  * @file: what to map, checked to be of a kind that can be; held by the caller
  * @attach: of @file, while the operation is prepared and applied
  * @removed: written: pages that were mapped and are not any more
@@ -252,6 +253,7 @@ struct memview_edit {
 	pgoff_t first;
 	pgoff_t last;
 	pgoff_t file_first;
+	u64 addr;
 	struct file *file;
 	struct memview_attach *attach;
 	u64 removed;
@@ -313,15 +315,17 @@ enum memview_segment_state {
 };
 
 /**
- * struct memview_segment - one VMA of a source and its interval notifier
+ * struct memview_segment - one mapping of a source and its interval notifier
  * @ref: held by its mirror's list, its attaches, and faults in flight
  * @mirror: held
  * @node: in memview_mirror.segments
  * @notifier: on [@start, @start + length) of the mirror's mm
  * @file: as it was handed to MAP_FD: with @writable the identity of the source
- * @vm_file: what the VMA has instead (overlayfs); held, so that the pointer
- *	stays unique and proves that the VMA is still ours
- * @writable: mapped with PROT_WRITE
+ * @vm_file: what the VMA has instead (overlayfs, adoption); held, so that the
+ *	pointer stays unique and proves that the VMA is still what it was
+ * @writable: MAP_FD asked for MEMVIEW_MAP_WRITE
+ * @adopted: the controller's own mapping, in one VMA or several: never unmapped
+ *	or changed by us, and used only by ranges that ask for it by its address
  * @exec_ok: a PROT_EXEC mapping of @file has succeeded; under mirror->lock
  * @start: first address
  * @first: first page of the file
@@ -344,6 +348,7 @@ struct memview_segment {
 	struct file *file;
 	struct file *vm_file;
 	bool writable;
+	bool adopted;
 	bool exec_ok;
 	unsigned long start;
 	pgoff_t first;
@@ -454,9 +459,7 @@ void memview_mirror_add(struct memview_mirror *mirror, struct memview *view);
 void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view);
 struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 					  struct memview *view,
-					  struct file *file,
-					  pgoff_t first, pgoff_t last,
-					  u32 rights);
+					  const struct memview_edit *edit);
 void memview_attach_put(struct memview_attach *attach);
 void memview_attach_done(struct memview_attach *attach);
 void memview_attach_put_list(struct list_head *idle);

@@ -4,13 +4,15 @@
  *
  * A source is all segments with the same mirror, file and writability. A
  * segment is one mapping that the driver makes in the controller, like KVM its
- * internal memory slots, and an interval notifier on it. Views map files only
- * through segments, so a page is in a peer only while it is in the segment's
- * page table (R3): nothing is pinned, and every check of mmap(2) has been made.
+ * internal memory slots, or adopts, like KVM those of user space, and an
+ * interval notifier on it. Views map files only through segments, so a page is
+ * in a peer only while it is in the segment's page table (R3): nothing is
+ * pinned, and every check of mmap(2) has been made.
  *
  * The mapping is in the controller's hands, who may unmap it or put something
  * else there. Faults believe in a segment only after memview_segment_vma() has
- * looked, under the controller's mmap_lock.
+ * looked, under the controller's mmap_lock. That is why nothing else need be
+ * done for a mapping that is the controller's own.
  */
 
 #include <linux/dcache.h>
@@ -342,27 +344,33 @@ static const struct mmu_interval_notifier_ops memview_segment_ops = {
 };
 
 /*
- * Is this the mapping that memview_segment_mmap() has just made? Another thread
- * may have put anything in its place. File systems on top of others have the
- * file below in the VMA; one that has yet another cannot be told from that.
+ * Is @page of the file what is mapped at @addr, shared? File systems on top of
+ * others have the file below in the VMA; one that has yet another cannot be told
+ * from that.
  */
-static bool memview_segment_is_new(struct memview_segment *segment,
-				   struct vm_area_struct *vma)
+static bool memview_vma_shows(struct vm_area_struct *vma, unsigned long addr,
+			      struct file *file, pgoff_t page)
 {
-	struct file *file = segment->file;
-
-	if (!vma || vma->vm_start > segment->start || !vma->vm_file ||
+	if (!vma || vma->vm_start > addr || !vma->vm_file ||
 	    !(vma->vm_flags & VM_MAYSHARE) ||
-	    memview_vma_page(vma, segment->start) != segment->first)
+	    memview_vma_page(vma, addr) != page)
 		return false;
 	return vma->vm_file == file ||
 	       file_inode(vma->vm_file) == d_real_inode(file->f_path.dentry);
 }
 
+/* Can a mapping of that kind be mirrored? */
+static bool memview_vma_is_fit(struct vm_area_struct *vma)
+{
+	return !(vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) &&
+	       !IS_DAX(file_inode(vma->vm_file));
+}
+
 /*
- * Takes possession of the mapping at @segment->start. -EAGAIN when it has been
- * merged with a neighbour of the controller's: only what is ours alone can be
- * kept out of its children and core dumps.
+ * Takes possession of the mapping at @segment->start, where another thread may
+ * have put anything since it was made. -EAGAIN when it has been merged with a
+ * neighbour of the controller's: only what is ours alone can be kept out of its
+ * children and core dumps.
  */
 static int memview_segment_own(struct memview_segment *segment)
 {
@@ -375,9 +383,9 @@ static int memview_segment_own(struct memview_segment *segment)
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
 	vma = find_vma(mm, segment->start);
-	ours = memview_segment_is_new(segment, vma);
-	if (!ours || (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) ||
-	    IS_DAX(file_inode(vma->vm_file))) {
+	ours = memview_vma_shows(vma, segment->start, segment->file,
+				 segment->first);
+	if (!ours || !memview_vma_is_fit(vma)) {
 		err = -ENODEV;
 	} else if (vma->vm_start != segment->start ||
 		   vma->vm_end != segment->start + len) {
@@ -419,6 +427,109 @@ static int memview_segment_mmap(struct memview_segment *segment)
 	return err == -EAGAIN ? -ENOMEM : err;
 }
 
+static int memview_adopt_check_vma(const struct memview_edit *edit,
+				   struct vm_area_struct *vma,
+				   unsigned long addr)
+{
+	pgoff_t page = edit->file_first + ((addr - edit->addr) >> PAGE_SHIFT);
+
+	if (!vma || vma->vm_start > addr)
+		return -EFAULT;
+	if (!memview_vma_shows(vma, addr, edit->file, page))
+		return -EINVAL;
+	if (!memview_vma_is_fit(vma))
+		return -ENODEV;
+	/* It may change at any time; but what never works should say so. */
+	if (!(vma->vm_flags & VM_READ) ||
+	    ((edit->flags & MEMVIEW_MAP_WRITE) && !(vma->vm_flags & VM_WRITE)))
+		return -EACCES;
+	return 0;
+}
+
+/**
+ * memview_adopt_check - can the mapping at edit->addr be adopted?
+ * @mm: the controller's
+ * @edit: what to map
+ * @segment: gets vm_file, start, first and last of it, or NULL. All of the VMAs
+ *	and not only the span, so that the ranges to come find it, too.
+ *
+ * Return: 0, -EFAULT, -EINVAL, -ENODEV, -EACCES as for MEMVIEW_MAP_FD
+ */
+static int memview_adopt_check(struct mm_struct *mm,
+			       const struct memview_edit *edit,
+			       struct memview_segment *segment)
+{
+	unsigned long len = (edit->last - edit->first + 1) << PAGE_SHIFT;
+	struct file *vm_file = NULL;
+	struct vm_area_struct *vma;
+	unsigned long addr, end;
+	int err = 0;
+
+	if (edit->addr >= mm->task_size || len > mm->task_size - edit->addr)
+		return -EFAULT;
+	end = edit->addr + len;
+
+	mmap_read_lock(mm);
+	for (addr = edit->addr; addr < end; addr = vma->vm_end) {
+		vma = find_vma(mm, addr);
+		err = memview_adopt_check_vma(edit, vma, addr);
+		if (err)
+			break;
+		if (!vm_file) {
+			vm_file = vma->vm_file;
+			if (segment) {
+				segment->start = vma->vm_start;
+				segment->first = vma->vm_pgoff;
+			}
+		} else if (vma->vm_file != vm_file) {
+			err = -EINVAL;
+			break;
+		}
+		if (segment)
+			segment->last = memview_vma_page(vma, vma->vm_end) - 1;
+	}
+	if (!err && segment)
+		segment->vm_file = get_file(vm_file);
+	mmap_read_unlock(mm);
+	return err;
+}
+
+/*
+ * mmap(2) asks LSMs and IMA, and about noexec mounts, and knows what files
+ * cannot be mapped: let it.
+ */
+static int memview_file_probe(struct file *file, pgoff_t page,
+			      unsigned long prot)
+{
+	unsigned long len = PAGE_SIZE;
+	unsigned long addr;
+
+	if (memview_file_is_hugetlb(file))
+		len = 1UL << file_inode(file)->i_blkbits;
+	addr = vm_mmap(file, 0, len, prot, MAP_SHARED | MAP_NORESERVE,
+		       round_down((u64)page << PAGE_SHIFT, len));
+	if (addr == (unsigned long)-EINVAL)
+		return -ENODEV;
+	if (IS_ERR_VALUE(addr))
+		return (int)addr;
+	memview_munmap(addr, len);
+	return 0;
+}
+
+/* Makes a segment of the controller's own mapping. */
+static int memview_segment_adopt(struct memview_segment *segment,
+				 const struct memview_edit *edit)
+{
+	unsigned long prot = PROT_READ | (segment->writable ? PROT_WRITE : 0);
+	int err;
+
+	/* It may have been mapped by another open file, with other rights. */
+	err = memview_file_probe(edit->file, edit->file_first, prot);
+	if (err)
+		return err;
+	return memview_adopt_check(segment->mirror->mm, edit, segment);
+}
+
 /* Unmaps what memview_segment_mmap() mapped, if it is still that. */
 static void memview_segment_munmap(struct memview_segment *segment)
 {
@@ -426,7 +537,8 @@ static void memview_segment_munmap(struct memview_segment *segment)
 	bool foreign = current->mm != mm;
 	bool intact;
 
-	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_DEAD ||
+	if (segment->adopted ||
+	    READ_ONCE(segment->state) == MEMVIEW_SEGMENT_DEAD ||
 	    !mmget_not_zero(mm))
 		return;
 	mmap_read_lock(mm);
@@ -450,9 +562,11 @@ static void memview_segment_destroy(struct memview_segment *segment)
 	memview_segment_put(segment);
 }
 
+/* @first and @last: of the file; not for what is adopted. */
 static struct memview_segment *
-memview_segment_create(struct memview_mirror *mirror, struct file *file,
-		       pgoff_t first, pgoff_t last, bool writable)
+memview_segment_create(struct memview_mirror *mirror,
+		       const struct memview_edit *edit,
+		       pgoff_t first, pgoff_t last)
 {
 	struct memview_segment *segment;
 	bool live;
@@ -466,12 +580,14 @@ memview_segment_create(struct memview_mirror *mirror, struct file *file,
 	INIT_LIST_HEAD(&segment->zappers);
 	INIT_LIST_HEAD(&segment->attaches);
 	segment->mirror = mirror;
-	segment->file = file;
-	segment->writable = writable;
+	segment->file = edit->file;
+	segment->writable = edit->flags & MEMVIEW_MAP_WRITE;
+	segment->adopted = edit->flags & MEMVIEW_MAP_ADOPT;
 	segment->first = first;
 	segment->last = last;
 
-	err = memview_segment_mmap(segment);
+	err = segment->adopted ? memview_segment_adopt(segment, edit) :
+				 memview_segment_mmap(segment);
 	if (err)
 		goto err_free;
 	err = mmu_interval_notifier_insert(&segment->notifier, mirror->mm,
@@ -481,7 +597,7 @@ memview_segment_create(struct memview_mirror *mirror, struct file *file,
 	if (err)
 		goto err_munmap;
 	memview_mirror_get(mirror);
-	get_file(file);
+	get_file(segment->file);
 
 	/* Only what happens from here on reaches the notifier. */
 	mmap_read_lock(mirror->mm);
@@ -489,8 +605,9 @@ memview_segment_create(struct memview_mirror *mirror, struct file *file,
 	mmap_read_unlock(mirror->mm);
 	if (!live) {
 		segment->state = MEMVIEW_SEGMENT_DEAD;
+		err = segment->adopted ? -EFAULT : -ENOMEM;
 		memview_segment_destroy(segment);
-		return ERR_PTR(-ENOMEM);
+		return ERR_PTR(err);
 	}
 	return segment;
 
@@ -526,15 +643,26 @@ static void memview_segment_span(struct file *file, pgoff_t *first,
 	*last = min(round_up(*last + 1, block) - 1, limit);
 }
 
+/*
+ * What is adopted is for those who ask for it: the others would lose their
+ * memory by what the controller does to a mapping that they have not named.
+ */
 static bool memview_segment_matches(struct memview_segment *segment,
-				    struct file *file, bool writable)
+				    const struct memview_edit *edit)
 {
 	const fmode_t mode = FMODE_READ | FMODE_WRITE;
+	pgoff_t last = edit->file_first + (edit->last - edit->first);
+	bool writable = edit->flags & MEMVIEW_MAP_WRITE;
+	bool adopted = edit->flags & MEMVIEW_MAP_ADOPT;
+	struct file *file = edit->file;
 
-	return file_inode(segment->file) == file_inode(file) &&
+	return segment->first <= edit->file_first && segment->last >= last &&
+	       file_inode(segment->file) == file_inode(file) &&
 	       segment->file->f_path.mnt == file->f_path.mnt &&
 	       (segment->file->f_mode & mode) == (file->f_mode & mode) &&
-	       segment->writable == writable;
+	       segment->writable == writable && segment->adopted == adopted &&
+	       (!adopted || edit->addr ==
+		memview_segment_addr(segment, edit->file_first));
 }
 
 /*
@@ -554,18 +682,17 @@ static bool memview_segment_usable(struct memview_segment *segment)
 	return usable;
 }
 
-/* A live segment of the mirror that covers the span, or NULL. */
+/* A live segment of the mirror that serves for what is to be mapped, or NULL. */
 static struct memview_segment *
-memview_segment_find(struct memview_mirror *mirror, struct file *file,
-		     pgoff_t first, pgoff_t last, bool writable)
+memview_segment_find(struct memview_mirror *mirror,
+		     const struct memview_edit *edit)
 {
 	struct memview_segment *segment;
 
 	lockdep_assert_held(&mirror->lock);
 
 	list_for_each_entry(segment, &mirror->segments, node) {
-		if (segment->first > first || segment->last < last ||
-		    !memview_segment_matches(segment, file, writable))
+		if (!memview_segment_matches(segment, edit))
 			continue;
 		if (memview_segment_usable(segment)) {
 			list_move(&segment->node, &mirror->segments);
@@ -575,23 +702,17 @@ memview_segment_find(struct memview_mirror *mirror, struct file *file,
 	return NULL;
 }
 
-/* mmap(2) checks noexec mounts, LSMs and IMA for PROT_EXEC: let it. */
 static int memview_segment_probe_exec(struct memview_segment *segment)
 {
-	unsigned long len = PAGE_SIZE;
-	unsigned long addr;
+	int err;
 
 	if (segment->exec_ok)
 		return 0;
-	if (memview_file_is_hugetlb(segment->file))
-		len = 1UL << file_inode(segment->file)->i_blkbits;
-	addr = vm_mmap(segment->file, 0, len, PROT_READ | PROT_EXEC,
-		       MAP_SHARED | MAP_NORESERVE, segment->first << PAGE_SHIFT);
-	if (IS_ERR_VALUE(addr))
-		return (int)addr;
-	memview_munmap(addr, len);
-	WRITE_ONCE(segment->exec_ok, true);
-	return 0;
+	err = memview_file_probe(segment->file, segment->first,
+				 PROT_READ | PROT_EXEC);
+	if (!err)
+		WRITE_ONCE(segment->exec_ok, true);
+	return err;
 }
 
 /* Moves the idle segments of a mirror to @list, for good. */
@@ -646,15 +767,43 @@ static void memview_attach_reap(struct work_struct *work)
 
 static DECLARE_WORK(memview_attach_reap_work, memview_attach_reap);
 
+/* A segment of ours, for the span and what is around it. */
 static struct memview_segment *
-memview_segment_get(struct memview_mirror *mirror, struct file *file,
-		    pgoff_t first, pgoff_t last, bool writable)
+memview_segment_make(struct memview_mirror *mirror,
+		     const struct memview_edit *edit)
 {
+	pgoff_t first = edit->file_first;
+	pgoff_t last = first + (edit->last - edit->first);
 	pgoff_t wide_first = first, wide_last = last;
 	struct memview_segment *segment;
-	LIST_HEAD(idle);
 
-	segment = memview_segment_find(mirror, file, first, last, writable);
+	memview_segment_span(edit->file, &wide_first, &wide_last);
+	/* A hugetlb file that has shrunk since memview_file_check(). */
+	if (wide_first > first || wide_last < last)
+		return ERR_PTR(-EINVAL);
+	segment = memview_segment_create(mirror, edit, wide_first, wide_last);
+	if (segment == ERR_PTR(-ENOMEM) &&
+	    !memview_file_is_hugetlb(edit->file) &&
+	    (wide_first != first || wide_last != last))
+		/* RLIMIT_AS, perhaps: no more than is needed. */
+		segment = memview_segment_create(mirror, edit, first, last);
+	return segment;
+}
+
+static struct memview_segment *
+memview_segment_get(struct memview_mirror *mirror,
+		    const struct memview_edit *edit)
+{
+	struct memview_segment *segment;
+	LIST_HEAD(idle);
+	int err;
+
+	if (edit->flags & MEMVIEW_MAP_ADOPT) {
+		err = memview_adopt_check(mirror->mm, edit, NULL);
+		if (err)
+			return ERR_PTR(err);
+	}
+	segment = memview_segment_find(mirror, edit);
 	if (segment)
 		return segment;
 
@@ -667,17 +816,10 @@ memview_segment_get(struct memview_mirror *mirror, struct file *file,
 			return ERR_PTR(-EMFILE);
 	}
 
-	memview_segment_span(file, &wide_first, &wide_last);
-	/* A hugetlb file that has shrunk since memview_file_check(). */
-	if (wide_first > first || wide_last < last)
-		return ERR_PTR(-EINVAL);
-	segment = memview_segment_create(mirror, file, wide_first, wide_last,
-					 writable);
-	if (segment == ERR_PTR(-ENOMEM) && !memview_file_is_hugetlb(file) &&
-	    (wide_first != first || wide_last != last))
-		/* RLIMIT_AS, perhaps: no more than is needed. */
-		segment = memview_segment_create(mirror, file, first, last,
-						 writable);
+	if (edit->flags & MEMVIEW_MAP_ADOPT)
+		segment = memview_segment_create(mirror, edit, 0, 0);
+	else
+		segment = memview_segment_make(mirror, edit);
 	if (IS_ERR(segment))
 		return segment;
 	list_add(&segment->node, &mirror->segments);
@@ -689,20 +831,17 @@ memview_segment_get(struct memview_mirror *mirror, struct file *file,
  * memview_attach_get - what a new range is to be attached to
  * @mirror: of the current process
  * @view: its ops_lock is held
- * @file: what to map; checked to be of a kind that can be
- * @first: first page of the file
- * @last: last page of the file
- * @rights: MEMVIEW_MAP_RIGHTS
+ * @edit: what to map
  *
- * Finds or makes the segment, and the view's attach to it.
+ * Finds, makes or adopts the segment, and finds or makes the view's attach to
+ * it.
  *
- * Return: an attach with a reference, or the error of mmap(2); -EMFILE, -EINTR
+ * Return: an attach with a reference, or the error of mmap(2); -EMFILE, -EINTR;
+ * those of memview_adopt_check()
  */
 struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 					  struct memview *view,
-					  struct file *file,
-					  pgoff_t first, pgoff_t last,
-					  u32 rights)
+					  const struct memview_edit *edit)
 {
 	struct memview_segment *segment;
 	struct memview_attach *attach;
@@ -711,13 +850,12 @@ struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 	lockdep_assert_held(&view->ops_lock);
 
 	mutex_lock(&mirror->lock);
-	segment = memview_segment_get(mirror, file, first, last,
-				      rights & MEMVIEW_MAP_WRITE);
+	segment = memview_segment_get(mirror, edit);
 	if (IS_ERR(segment)) {
 		mutex_unlock(&mirror->lock);
 		return ERR_CAST(segment);
 	}
-	if (rights & MEMVIEW_MAP_EXEC) {
+	if (edit->flags & MEMVIEW_MAP_EXEC) {
 		err = memview_segment_probe_exec(segment);
 		if (err)
 			goto err_unlock;

@@ -14,7 +14,8 @@
 		      { MEMVIEW_MAP_WRITE, "WRITE" },			\
 		      { MEMVIEW_MAP_EXEC, "EXEC" },			\
 		      { MEMVIEW_MAP_REPLACE, "REPLACE" },		\
-		      { MEMVIEW_MAP_LAZY_WRITE, "LAZY_WRITE" })
+		      { MEMVIEW_MAP_LAZY_WRITE, "LAZY_WRITE" },		\
+		      { MEMVIEW_MAP_ADOPT, "ADOPT" })
 
 #define memview_fault_result(name)					\
 	{ (__force unsigned long)VM_FAULT_##name, #name }

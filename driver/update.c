@@ -78,6 +78,9 @@ static bool memview_edit_same_source(const struct memview_edit *edit,
 	if (!before || !before->attach || before->file != edit->file ||
 	    (before->flags ^ edit->flags) & MEMVIEW_MAP_RIGHTS)
 		return false;
+	/* Each span that is to be adopted is looked at. */
+	if ((before->flags | edit->flags) & MEMVIEW_MAP_ADOPT)
+		return false;
 	segment = before->attach->segment;
 	return edit->file_first >= segment->first && file_last <= segment->last;
 }
@@ -88,7 +91,6 @@ static int memview_edit_attach(struct memview *view, struct memview_edit *edit,
 {
 	struct memview_mirror *mirror = view->mirror;
 	struct memview_attach *attach;
-	pgoff_t file_last = edit->file_first + (edit->last - edit->first);
 
 	if (memview_edit_same_source(edit, before)) {
 		edit->attach = before->attach;
@@ -100,9 +102,7 @@ static int memview_edit_attach(struct memview *view, struct memview_edit *edit,
 		if (IS_ERR(mirror))
 			return PTR_ERR(mirror);
 	}
-	attach = memview_attach_get(mirror, view, edit->file, edit->file_first,
-				    file_last,
-				    edit->flags & MEMVIEW_MAP_RIGHTS);
+	attach = memview_attach_get(mirror, view, edit);
 	if (IS_ERR(attach)) {
 		if (!view->mirror)
 			memview_mirror_put(mirror);

@@ -51,6 +51,7 @@
 #define MEMVIEW_MAP_REPLACE	0x08
 #define MEMVIEW_MAP_LAZY_WRITE	0x10
 #define MEMVIEW_MAP_POPULATE	0x20
+#define MEMVIEW_MAP_ADOPT	0x40
 
 #define MEMVIEW_MAP_RIGHTS \
 	(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC)
@@ -58,6 +59,7 @@
 /* struct memview_info.features */
 #define MEMVIEW_FEATURE_LAZY_WRITE	0x01
 #define MEMVIEW_FEATURE_UPDATE		0x02
+#define MEMVIEW_FEATURE_ADOPT		0x04
 #define MEMVIEW_FEATURE_POPULATE	0x08
 
 /* struct memview_op.op */
@@ -86,8 +88,8 @@
  * @state: MEMVIEW_STATE_* bits
  * @fault_around: pages that one fault maps at most (module parameter
  *	fault_around_pages)
- * @max_sources: most mappings of its files that the driver makes in one
- *	controller (module parameter max_sources)
+ * @max_sources: most mappings of its files that the driver makes or adopts in
+ *	one controller (module parameter max_sources)
  */
 struct memview_info {
 	__u64 size;
@@ -114,12 +116,14 @@ struct memview_size_info {
  * @fd: a regular file: memfd (with or without MFD_HUGETLB), tmpfs, or a file
  *	system whose files can be mapped with MAP_SHARED
  * @flags: MEMVIEW_MAP_READ, and any of MEMVIEW_MAP_WRITE, _EXEC, _REPLACE,
- *	_LAZY_WRITE, _POPULATE
+ *	_LAZY_WRITE, _POPULATE, _ADOPT
  * @fd_offset: first byte of the file; may lie beyond the end of the file
  *	(except for hugetlb): the peer's faults there raise SIGBUS until the file
  *	has grown
  * @size: bytes to map, not 0
  * @mem_offset: first byte in the view
+ * @addr: with %MEMVIEW_MAP_ADOPT: where the controller has @fd_offset mapped,
+ *	page aligned; else 0
  *
  * %MEMVIEW_MAP_REPLACE first removes, atomically, whatever the span holds.
  *
@@ -132,6 +136,22 @@ struct memview_size_info {
  * %MEMVIEW_MAP_POPULATE populates the span once it is mapped, as
  * MEMVIEW_POPULATE with %MEMVIEW_POPULATE_PEERS does, and as far as that can be
  * done: it is no error when it fails, or a signal ends it.
+ *
+ * %MEMVIEW_MAP_ADOPT makes the controller's own mapping at @addr the source,
+ * where otherwise the driver makes one of its own: no second mapping, no second
+ * page table, and a userfaultfd that is registered there is asked about peers'
+ * faults, too. From @addr on, the controller must have @size bytes of the file
+ * mapped with MAP_SHARED: by one open file, which need not be @fd; in one
+ * mapping, or several that adjoin (mprotect(2) and madvise(2) cut them). Peers
+ * get what @fd and the mapping both allow. The mapping stays the controller's:
+ * the driver changes nothing about it and never unmaps it.
+ *
+ * What the controller does to the mapping, it does to its peers. Where it is
+ * without PROT_READ, peers' faults raise SIGBUS; without PROT_WRITE, those that
+ * write. If any of the mapping that was there is unmapped, moved or replaced by
+ * something else, used by a view or not, all ranges that have adopted the
+ * mapping raise SIGBUS for good and have to be mapped again. Ranges without
+ * %MEMVIEW_MAP_ADOPT never depend on a mapping of the controller's.
  */
 struct memview_map_fd_info {
 	__s32 fd;
@@ -139,6 +159,7 @@ struct memview_map_fd_info {
 	__u64 fd_offset;
 	__u64 size;
 	__u64 mem_offset;
+	__u64 addr;
 };
 
 /**
@@ -189,7 +210,8 @@ struct memview_viewfd_info {
  * @size: length in bytes
  * @fd_offset: first byte in the file
  * @source_addr: where the source maps that byte, in the controller's address
- *	space: what to register with userfaultfd(2); 0 if the source is dead
+ *	space: what to register with userfaultfd(2); the adopted address, if
+ *	one was; 0 if the source is dead
  * @ino: inode number of the file
  * @dev: device of the file, as st_dev in stat(2) has it for the kernel
  *	(new_encode_dev)
@@ -233,6 +255,8 @@ struct memview_query_info {
  * @fd_offset: MEMVIEW_OP_MAP: first byte of the file; else 0
  * @fd: MEMVIEW_OP_MAP: the file; else 0
  * @__pad: must be zero
+ * @addr: MEMVIEW_OP_MAP with %MEMVIEW_MAP_ADOPT: as in struct
+ *	memview_map_fd_info; else 0
  */
 struct memview_op {
 	__u32 op;
@@ -242,6 +266,7 @@ struct memview_op {
 	__u64 fd_offset;
 	__s32 fd;
 	__u32 __pad;
+	__u64 addr;
 };
 
 /**
@@ -315,7 +340,9 @@ struct memview_populate_info {
  * MEMVIEW_MAP_FD - map a span of a file into the view
  *
  * EINVAL: unaligned offset or size; size 0; unknown flag; no
- * %MEMVIEW_MAP_READ; hugetlb file that ends before fd_offset + size.
+ * %MEMVIEW_MAP_READ; hugetlb file that ends before fd_offset + size; addr not
+ * page aligned, or not 0 without %MEMVIEW_MAP_ADOPT; %MEMVIEW_MAP_ADOPT and some
+ * of the span at addr maps something else than that span of the file, shared.
  * EOVERFLOW: an offset plus the size passes 2^63 - 1.
  * ERANGE: the span ends beyond the view.
  * EEXIST: part of the span is mapped, and no %MEMVIEW_MAP_REPLACE.
@@ -323,7 +350,11 @@ struct memview_populate_info {
  * ENODEV: fd is not a regular file or cannot be mirrored (pipe, socket,
  * directory, device, view fd, memfd_secret, DAX).
  * EACCES: fd is not open for reading; %MEMVIEW_MAP_WRITE and fd is not open
- * for writing; the file is append-only and fd open for writing.
+ * for writing; the file is append-only and fd open for writing;
+ * %MEMVIEW_MAP_ADOPT and some of the span at addr is mapped without PROT_READ
+ * or, with %MEMVIEW_MAP_WRITE, without PROT_WRITE.
+ * EFAULT: %MEMVIEW_MAP_ADOPT and nothing is mapped in some of the span at addr,
+ * or what is there changed meanwhile.
  * EPERM: %MEMVIEW_MAP_WRITE and the file is sealed against it;
  * %MEMVIEW_MAP_EXEC and the file's mount is noexec; refused by an LSM.
  * ENOSPC: the view would have more than memview_info.max_ranges ranges.
