@@ -84,15 +84,15 @@ static int append(struct memview_batch *batch, const struct memview_op *op)
 	return 0;
 }
 
-static int append_map(struct memview_batch *batch, uint64_t mem_offset, int fd,
-		      uint64_t fd_offset, uint64_t size, unsigned int flags,
-		      unsigned int how)
+static int append_map(struct memview_batch *batch, uint64_t mem_offset,
+		      void *addr, int fd, uint64_t fd_offset, uint64_t size,
+		      unsigned int flags, unsigned int how)
 {
 	/*
-	 * Not one of memview.h's flags, and the kernel would obey it. All of
-	 * them together it refuses, as it does any other unknown one.
+	 * Not memview.h's flags, and the kernel would obey them. All flags
+	 * together it refuses, as it does any unknown one.
 	 */
-	if (flags & MEMVIEW_MAP_REPLACE)
+	if (flags & MEMVIEW_HOW_TO_MAP)
 		flags = ~0U;
 	return append(batch, &(struct memview_op) {
 		.op = MEMVIEW_OP_MAP,
@@ -101,20 +101,29 @@ static int append_map(struct memview_batch *batch, uint64_t mem_offset, int fd,
 		.size = size,
 		.fd_offset = fd_offset,
 		.fd = fd,
+		.addr = (uintptr_t)addr,
 	});
 }
 
 int memview_batch_map(struct memview_batch *batch, uint64_t mem_offset, int fd,
 		      uint64_t fd_offset, uint64_t size, unsigned int flags)
 {
-	return append_map(batch, mem_offset, fd, fd_offset, size, flags, 0);
+	return append_map(batch, mem_offset, NULL, fd, fd_offset, size, flags, 0);
+}
+
+int memview_batch_adopt(struct memview_batch *batch, uint64_t mem_offset,
+			void *addr, int fd, uint64_t fd_offset, uint64_t size,
+			unsigned int flags)
+{
+	return append_map(batch, mem_offset, addr, fd, fd_offset, size, flags,
+			  MEMVIEW_MAP_ADOPT);
 }
 
 int memview_batch_replace(struct memview_batch *batch, uint64_t mem_offset,
 			  int fd, uint64_t fd_offset, uint64_t size,
 			  unsigned int flags)
 {
-	return append_map(batch, mem_offset, fd, fd_offset, size, flags,
+	return append_map(batch, mem_offset, NULL, fd, fd_offset, size, flags,
 			  MEMVIEW_MAP_REPLACE);
 }
 
@@ -160,6 +169,9 @@ int memview_batch_apply(struct memview *view, const struct memview_batch *batch,
 		*failed = info.failed;
 	if (!ret && unmapped)
 		*unmapped = info.unmapped;
-	/* The view is of a memory-view device: what it lacks is this one ioctl. */
-	return ret == -ENOTTY ? -EOPNOTSUPP : ret;
+	/*
+	 * The view is of a memory-view device: what it lacks is this one ioctl,
+	 * or the field of an operation that is not zero.
+	 */
+	return ret == -ENOTTY || ret == -E2BIG ? -EOPNOTSUPP : ret;
 }

@@ -10,6 +10,9 @@
 #include "memview.h"
 #pragma GCC visibility pop
 
+/* Flags of the kernel's for which memview.h has functions. */
+#define MEMVIEW_HOW_TO_MAP	(MEMVIEW_MAP_REPLACE | MEMVIEW_MAP_ADOPT)
+
 /*
  * ioctl(2) on a control fd: -errno on failure, errno left alone, called again
  * after a signal.

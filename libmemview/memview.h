@@ -68,6 +68,8 @@ extern "C" {
  * MEMVIEW_POPULATE_NOW is known.
  */
 #define MEMVIEW_CAN_POPULATE	(1ULL << 3)
+/* struct memview_status.features: memview_adopt() works. */
+#define MEMVIEW_CAN_ADOPT	(1ULL << 2)
 
 /* Largest count that memview_query() takes. */
 #define MEMVIEW_QUERY_MAX	(1U << 20)
@@ -94,8 +96,8 @@ struct memview_batch;
  * @max_ranges: most ranges that a view can have
  * @page_size: unit of offsets and sizes, in bytes
  * @fault_around: pages that one fault of a peer maps at most
- * @max_sources: most mappings of its files that the driver makes in one
- *	controller
+ * @max_sources: most mappings of its files that the driver makes or adopts in
+ *	one controller
  * @revoked: 1 if the view is revoked, else 0
  */
 struct memview_status {
@@ -115,9 +117,10 @@ struct memview_status {
  * @mem_offset: first byte in the view
  * @size: length in bytes
  * @fd_offset: first byte in the file
- * @source_addr: where the driver's own mapping of the file has that byte, in the
- *	controller's address space: what to register with userfaultfd(2). 0 if
- *	the source is dead
+ * @source_addr: where the source of the range, the driver's own mapping of the
+ *	file or the one that was adopted, has that byte, in the controller's
+ *	address space: what to register with userfaultfd(2). 0 if the source is
+ *	dead
  * @ino: inode number of the file, st_ino of fstat(2)
  * @dev: device of the file; equal to st_dev of fstat(2)
  * @flags: MEMVIEW_READ, _WRITE, _EXEC, _LAZY_WRITE
@@ -235,6 +238,46 @@ int memview_set_size(struct memview *view, uint64_t size);
  */
 int memview_map(struct memview *view, uint64_t mem_offset, int fd,
 		uint64_t fd_offset, uint64_t size, unsigned int flags);
+
+/**
+ * memview_adopt() - map a span of a file that the caller has mapped itself
+ * @view: the view
+ * @mem_offset: as for memview_map()
+ * @addr: where the caller has the byte @fd_offset of the file mapped, page
+ *	aligned
+ * @fd: as for memview_map(); not necessarily what it was mapped by
+ * @fd_offset: as for memview_map()
+ * @size: as for memview_map()
+ * @flags: as for memview_map()
+ *
+ * Does what memview_map() does, but the driver uses the mapping at @addr instead
+ * of one of its own: the file is not mapped twice, has one page table less, and
+ * a userfaultfd(2) that is registered there is asked about peers' faults, too.
+ * For a VMM, whose guest memory is mapped anyway.
+ *
+ * From @addr on, @size bytes of the file must be mapped with MAP_SHARED: in one
+ * mapping, or in several that adjoin and were made by one open file.
+ *
+ * The mapping stays the caller's. What is done to it is done to the peers:
+ * without PROT_READ their accesses raise SIGBUS, without PROT_WRITE their
+ * writes. When any of the mapping is unmapped, moved or replaced, lent or not,
+ * all of the ranges that have adopted it raise SIGBUS for good, until they are
+ * mapped again.
+ *
+ * To adopt over what the view has at the place, put memview_batch_unmap() and
+ * memview_batch_adopt() into one batch: no fault of a peer comes in between.
+ *
+ * Return: 0, or the errnos of memview_map(), or
+ * -EINVAL: @addr is not page aligned; something else than this span of the file
+ *	is mapped in some of the span, or it is mapped MAP_PRIVATE;
+ * -EFAULT: nothing is mapped in some of the span, or it changed meanwhile;
+ * -EACCES: some of the span is mapped without PROT_READ or, with MEMVIEW_WRITE,
+ *	without PROT_WRITE;
+ * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_ADOPT
+ *	(memview_status.features).
+ */
+int memview_adopt(struct memview *view, uint64_t mem_offset, void *addr, int fd,
+		  uint64_t fd_offset, uint64_t size, unsigned int flags);
 
 /**
  * memview_replace() - map a span of a file over whatever the view has there
@@ -393,6 +436,22 @@ int memview_batch_map(struct memview_batch *batch, uint64_t mem_offset, int fd,
 		      uint64_t fd_offset, uint64_t size, unsigned int flags);
 
 /**
+ * memview_batch_adopt() - append what memview_adopt() does
+ * @batch: the batch
+ * @mem_offset: as for memview_adopt()
+ * @addr: as for memview_adopt(), when the batch is applied
+ * @fd: as for memview_batch_map()
+ * @fd_offset: as for memview_adopt()
+ * @size: as for memview_adopt()
+ * @flags: as for memview_adopt()
+ *
+ * Return: 0, or -ENOMEM as for memview_batch_map().
+ */
+int memview_batch_adopt(struct memview_batch *batch, uint64_t mem_offset,
+			void *addr, int fd, uint64_t fd_offset, uint64_t size,
+			unsigned int flags);
+
+/**
  * memview_batch_replace() - append what memview_replace() does
  * @batch: the batch
  * @mem_offset: as for memview_replace()
@@ -453,11 +512,12 @@ int memview_batch_protect(struct memview_batch *batch, uint64_t mem_offset,
  * An empty batch does nothing and succeeds, if the driver knows batches at all.
  *
  * Return: 0, or
- * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_UPDATE
- *	(memview_status.features);
+ * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_UPDATE or, with a
+ *	memview_batch_adopt(), MEMVIEW_CAN_ADOPT (memview_status.features);
  * -E2BIG: more than MEMVIEW_BATCH_MAX operations;
- * -EBADF, -EINVAL, ...: the errnos of memview_map(), memview_replace(),
- *	memview_unmap() or memview_protect(), whichever operation @failed is;
+ * -EBADF, -EINVAL, ...: the errnos of memview_map(), memview_adopt(),
+ *	memview_replace(), memview_unmap() or memview_protect(), whichever
+ *	operation @failed is;
  * -ENOMEM: with @failed or without: no memory;
  * -EIO: as for memview_set_size();
  * -ESHUTDOWN: the view is revoked.

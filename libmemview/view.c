@@ -29,6 +29,7 @@ _Static_assert(MEMVIEW_POPULATE_NOW == MEMVIEW_MAP_POPULATE, "flag");
 _Static_assert(MEMVIEW_CAN_POPULATE == MEMVIEW_FEATURE_POPULATE, "feature");
 _Static_assert(MEMVIEW_POPULATE_IN_PEERS == MEMVIEW_POPULATE_PEERS, "flag");
 _Static_assert(MEMVIEW_POPULATE_TO_READ == MEMVIEW_POPULATE_READ, "flag");
+_Static_assert(MEMVIEW_CAN_ADOPT == MEMVIEW_FEATURE_ADOPT, "feature");
 
 /*
  * The kernel writes memview_query()'s array directly: struct memview_range is
@@ -159,36 +160,46 @@ int memview_set_size(struct memview *view, uint64_t size)
 	return memview_control_ioctl(view->fd, MEMVIEW_SET_SIZE, &info);
 }
 
-static int map_fd(struct memview *view, uint64_t mem_offset, int fd,
-		  uint64_t fd_offset, uint64_t size, unsigned int flags)
+static int map_fd(struct memview *view, uint64_t mem_offset, void *addr, int fd,
+		  uint64_t fd_offset, uint64_t size, unsigned int flags,
+		  unsigned int how)
 {
 	struct memview_map_fd_info info = {
 		.fd = fd,
-		.flags = flags,
+		.flags = flags | how,
 		.fd_offset = fd_offset,
 		.size = size,
 		.mem_offset = mem_offset,
+		.addr = (uintptr_t)addr,
 	};
 
+	/* Not memview.h's flags; the kernel would obey them. */
+	if (flags & MEMVIEW_HOW_TO_MAP)
+		return -EINVAL;
 	return memview_control_ioctl(view->fd, MEMVIEW_MAP_FD, &info);
 }
 
 int memview_map(struct memview *view, uint64_t mem_offset, int fd,
 		uint64_t fd_offset, uint64_t size, unsigned int flags)
 {
-	/* Not one of memview.h's flags; the kernel would obey it. */
-	if (flags & MEMVIEW_MAP_REPLACE)
-		return -EINVAL;
-	return map_fd(view, mem_offset, fd, fd_offset, size, flags);
+	return map_fd(view, mem_offset, NULL, fd, fd_offset, size, flags, 0);
+}
+
+int memview_adopt(struct memview *view, uint64_t mem_offset, void *addr, int fd,
+		  uint64_t fd_offset, uint64_t size, unsigned int flags)
+{
+	int ret = map_fd(view, mem_offset, addr, fd, fd_offset, size, flags,
+			 MEMVIEW_MAP_ADOPT);
+
+	/* The field of the address is what the driver does not have. */
+	return ret == -E2BIG ? -EOPNOTSUPP : ret;
 }
 
 int memview_replace(struct memview *view, uint64_t mem_offset, int fd,
 		    uint64_t fd_offset, uint64_t size, unsigned int flags)
 {
-	if (flags & MEMVIEW_MAP_REPLACE)
-		return -EINVAL;
-	return map_fd(view, mem_offset, fd, fd_offset, size,
-		      flags | MEMVIEW_MAP_REPLACE);
+	return map_fd(view, mem_offset, NULL, fd, fd_offset, size, flags,
+		      MEMVIEW_MAP_REPLACE);
 }
 
 int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,

@@ -66,6 +66,7 @@ static void open_makes_an_empty_view(struct fixture *f)
 	assert_true(status.features & MEMVIEW_CAN_LAZY_WRITE);
 	assert_true(status.features & MEMVIEW_CAN_UPDATE);
 	assert_true(status.features & MEMVIEW_CAN_POPULATE);
+	assert_true(status.features & MEMVIEW_CAN_ADOPT);
 	assert_int_equal(status.max_ranges, module_param("max_ranges"));
 	assert_int_equal(status.max_sources, module_param("max_sources"));
 	assert_int_equal(status.fault_around, module_param("fault_around_pages"));
@@ -119,6 +120,41 @@ static void map_reports_the_kernels_errors(struct fixture *f)
 	EXPECT_MINUS(ENODEV, memview_map(view, 0, fds[0], 0, PAGE, MEMVIEW_READ));
 	EXPECT_MINUS(EACCES, memview_map(view, 0, rdonly, 0, PAGE,
 					 MEMVIEW_READ | MEMVIEW_WRITE));
+	memview_close(view);
+}
+
+static void adopt_uses_the_callers_mapping(struct fixture *f)
+{
+	struct memview *view = lend(f, MEMVIEW_READ);
+	char *at = map_file(f, PROT_READ | PROT_WRITE);
+	struct memview_batch *batch = NULL;
+	struct memview_range range;
+	uint64_t from = 20 * PAGE;
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ | PROT_WRITE);
+	assert_int_equal(memview_adopt(view, 20 * PAGE, at + 2 * PAGE, f->file, 2 * PAGE,
+				       4 * PAGE, MEMVIEW_READ | MEMVIEW_WRITE), 0);
+	WRITES(f, 21, 5);
+	assert_int_equal(*(volatile uint64_t *)(at + 3 * PAGE), 5);
+	assert_int_equal(memview_query(view, &from, &range, 1, NULL), 1);
+	assert_int_equal(range.source_addr, (uintptr_t)at + 2 * PAGE);
+	EXPECT_MINUS(EEXIST, memview_adopt(view, 20 * PAGE, at, f->file, 0, PAGE, MEMVIEW_READ));
+	EXPECT_MINUS(EINVAL, memview_adopt(view, 30 * PAGE, at, f->file, PAGE, PAGE,
+					   MEMVIEW_READ));
+	EXPECT_MINUS(EFAULT, memview_adopt(view, 30 * PAGE, NULL, f->file, 0, PAGE,
+					   MEMVIEW_READ));
+	/* Over what is there. */
+	assert_int_equal(memview_batch_new(&batch), 0);
+	assert_int_equal(memview_batch_unmap(batch, 4 * PAGE, 2 * PAGE), 0);
+	assert_int_equal(memview_batch_adopt(batch, 4 * PAGE, at, f->file, 0, 2 * PAGE,
+					     MEMVIEW_READ), 0);
+	assert_int_equal(memview_batch_apply(view, batch, NULL, NULL), 0);
+	READS(f, 4, WORD(0));
+	memview_batch_free(batch);
+	EXPECT_OK(munmap(at, f->file_size));
+	READ_SIGBUS(f, 4);
+	READ_SIGBUS(f, 21);
+	READS(f, 6, WORD(4));
 	memview_close(view);
 }
 
@@ -668,6 +704,7 @@ static const struct test_case cases[] = {
 	CASE(open_checks_that_it_is_the_device),
 	CASE_ON(peer_reads_and_writes_what_is_mapped, ON_ALL),
 	CASE(map_reports_the_kernels_errors),
+	CASE_ON(adopt_uses_the_callers_mapping, ON(MEMFD) | ON(EXT4)),
 	CASE(replace_swaps),
 	CASE(unmap_tells_what_it_removed),
 	CASE(protect_narrows_and_widens),

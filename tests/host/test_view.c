@@ -312,6 +312,7 @@ static void map_passes_every_argument_in_its_field(void **state)
 	assert_int_equal(arg.fd_offset, 0x200000002000);
 	assert_int_equal(arg.size, 0x300000003000);
 	assert_int_equal(arg.flags, MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE);
+	assert_int_equal(arg.addr, 0);
 	assert_int_equal(errno, UNTOUCHED);
 	close_view(view);
 }
@@ -355,15 +356,53 @@ static void map_leaves_unknown_flags_for_the_kernel_to_refuse(void **state)
 	close_view(view);
 }
 
-static void map_refuses_the_replace_bit_without_asking_the_kernel(void **state)
+static void map_refuses_the_kernels_own_bits_without_asking_it(void **state)
 {
 	struct memview *view = open_view();
-	unsigned int flags = MEMVIEW_READ | MEMVIEW_MAP_REPLACE;
+	static const unsigned int bits[] = { MEMVIEW_MAP_REPLACE, MEMVIEW_MAP_ADOPT };
+	size_t i;
 
 	(void)state;
-	assert_int_equal(memview_map(view, 0, 3, 0, 4096, flags), -EINVAL);
-	assert_int_equal(memview_replace(view, 0, 3, 0, 4096, flags), -EINVAL);
+	for (i = 0; i < 2; i++) {
+		unsigned int flags = MEMVIEW_READ | bits[i];
+
+		assert_int_equal(memview_map(view, 0, 3, 0, 4096, flags), -EINVAL);
+		assert_int_equal(memview_replace(view, 0, 3, 0, 4096, flags), -EINVAL);
+		assert_int_equal(memview_adopt(view, 0, view, 3, 0, 4096, flags), -EINVAL);
+	}
 	assert_int_equal(dev.ioctl_calls, 0);
+	close_view(view);
+}
+
+static void adopt_passes_every_argument_and_the_adopt_flag(void **state)
+{
+	struct memview *view = open_view();
+	struct memview_map_fd_info arg;
+
+	(void)state;
+	assert_int_equal(memview_adopt(view, 0x1000, (void *)0x7f0000004000, 79, 0x2000, 0x3000,
+				       MEMVIEW_READ | MEMVIEW_WRITE), 0);
+	assert_int_equal(dev.request, MEMVIEW_MAP_FD);
+	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.mem_offset, 0x1000);
+	assert_int_equal(arg.addr, 0x7f0000004000);
+	assert_int_equal(arg.fd, 79);
+	assert_int_equal(arg.fd_offset, 0x2000);
+	assert_int_equal(arg.size, 0x3000);
+	assert_int_equal(arg.flags, MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_ADOPT);
+	close_view(view);
+}
+
+static void adopt_on_a_driver_without_it_is_eopnotsupp(void **state)
+{
+	struct memview *view = open_view();
+
+	(void)state;
+	dev.ioctl_errno = E2BIG;
+	assert_int_equal(memview_adopt(view, 0, view, 3, 0, 4096, MEMVIEW_READ), -EOPNOTSUPP);
+	assert_int_equal(errno, UNTOUCHED);
+	dev.ioctl_errno = EFAULT;
+	assert_int_equal(memview_adopt(view, 0, view, 3, 0, 4096, MEMVIEW_READ), -EFAULT);
 	close_view(view);
 }
 
@@ -382,6 +421,7 @@ static void replace_passes_every_argument_and_the_replace_flag(void **state)
 	assert_int_equal(arg.fd_offset, 0x2000);
 	assert_int_equal(arg.size, 0x3000);
 	assert_int_equal(arg.flags, MEMVIEW_MAP_READ | MEMVIEW_MAP_EXEC | MEMVIEW_MAP_REPLACE);
+	assert_int_equal(arg.addr, 0);
 	close_view(view);
 }
 
@@ -687,6 +727,14 @@ static int call_replace(struct memview *view)
 	return memview_replace(view, 0, 3, 0, 4096, MEMVIEW_READ);
 }
 
+static int call_adopt(struct memview *view)
+{
+	int ret = memview_adopt(view, 0, view, 3, 0, 4096, MEMVIEW_READ);
+
+	/* See adopt_on_a_driver_without_it_is_eopnotsupp(). */
+	return ret == -EOPNOTSUPP ? -E2BIG : ret;
+}
+
 static int call_unmap(struct memview *view)
 {
 	return memview_unmap(view, 0, 4096, NULL);
@@ -725,7 +773,7 @@ static int call_revoke(struct memview *view)
 }
 
 static int (* const calls[])(struct memview *view) = {
-	call_set_size, call_map, call_replace, call_unmap, call_protect, call_query,
+	call_set_size, call_map, call_adopt, call_replace, call_unmap, call_protect, call_query,
 	call_info, call_view_fd, call_view_fd_rights, call_revoke,
 };
 
@@ -813,7 +861,9 @@ int main(void)
 		CASE(map_passes_every_argument_in_its_field),
 		CASE(map_passes_each_flag),
 		CASE(map_leaves_unknown_flags_for_the_kernel_to_refuse),
-		CASE(map_refuses_the_replace_bit_without_asking_the_kernel),
+		CASE(map_refuses_the_kernels_own_bits_without_asking_it),
+		CASE(adopt_passes_every_argument_and_the_adopt_flag),
+		CASE(adopt_on_a_driver_without_it_is_eopnotsupp),
 		CASE(replace_passes_every_argument_and_the_replace_flag),
 		CASE(unmap_passes_the_span_and_tells_the_bytes_removed),
 		CASE(unmap_takes_null_for_the_bytes_removed),
