@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +32,17 @@ int mv_map(int ctl, int fd, uint64_t fd_offset, uint64_t size,
 	struct memview_map_fd_info arg = {
 		.fd = fd, .flags = flags, .fd_offset = fd_offset,
 		.size = size, .mem_offset = mem_offset,
+	};
+
+	return ioctl(ctl, MEMVIEW_MAP_FD, &arg);
+}
+
+int mv_adopt(int ctl, int fd, uint64_t fd_offset, uint64_t size,
+	     uint64_t mem_offset, uint32_t flags, const void *addr)
+{
+	struct memview_map_fd_info arg = {
+		.fd = fd, .flags = flags | MEMVIEW_MAP_ADOPT, .fd_offset = fd_offset,
+		.size = size, .mem_offset = mem_offset, .addr = (uintptr_t)addr,
 	};
 
 	return ioctl(ctl, MEMVIEW_MAP_FD, &arg);
@@ -264,6 +277,24 @@ char *map_file(struct fixture *f, int prot)
 
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;
+}
+
+unsigned long count_mappings(int fd)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned int dev_major, dev_minor;
+	unsigned long n = 0, ino;
+	char line[512];
+	struct stat st;
+
+	if (!maps || fstat(fd, &st))
+		abort();
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%*s %*s %*s %x:%x %lu", &dev_major, &dev_minor, &ino) == 3)
+			n += ino == st.st_ino && makedev(dev_major, dev_minor) == st.st_dev;
+	}
+	fclose(maps);
+	return n;
 }
 
 static int try_make_file(enum backing b, size_t size, unsigned long base)

@@ -89,6 +89,8 @@ int mv_open(void);
 int mv_set_size(int ctl, uint64_t size);
 int mv_map(int ctl, int fd, uint64_t fd_offset, uint64_t size,
 	   uint64_t mem_offset, uint32_t flags);
+int mv_adopt(int ctl, int fd, uint64_t fd_offset, uint64_t size,
+	     uint64_t mem_offset, uint32_t flags, const void *addr);
 int mv_unmap(int ctl, uint64_t mem_offset, uint64_t size, uint64_t *unmapped);
 int mv_protect(int ctl, uint64_t mem_offset, uint64_t size, uint32_t flags);
 int mv_viewfd(int ctl);
@@ -188,6 +190,8 @@ unsigned long nr_ranges(int ctl);
 struct peer *another_peer(struct fixture *f, int viewfd, int prot, unsigned long *view);
 /* Controller-side mapping of the backing file. */
 char *map_file(struct fixture *f, int prot);
+/* Mappings of a file in this process. */
+unsigned long count_mappings(int fd);
 /* A file like the fixture's, with WORD(base + page) in its first pages. */
 int make_file(enum backing b, size_t size, unsigned long base);
 

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,22 +101,6 @@ static bool nth_end(int fd)
 
 /* ---- What a call can leave behind ------------------------------------ */
 
-static unsigned long count_mappings(ino_t ino)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned long n = 0, inode;
-	char line[512];
-
-	if (!maps)
-		abort();
-	while (fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1)
-			n += inode == ino;
-	}
-	fclose(maps);
-	return n;
-}
-
 static unsigned long count_fds(void)
 {
 	unsigned long n = 0;
@@ -125,14 +108,6 @@ static unsigned long count_fds(void)
 	for (int fd = 0; fd < 128; fd++)
 		n += fcntl(fd, F_GETFD) >= 0;
 	return n;
-}
-
-static ino_t ino_of(int fd)
-{
-	struct stat st;
-
-	assert_int_equal(fstat(fd, &st), 0);
-	return st.st_ino;
 }
 
 struct leftovers {
@@ -152,14 +127,13 @@ static void leftovers_read(struct fixture *f, struct leftovers *l)
 			table_read(f->ctl, &l->table);
 		l->sources = fdinfo(f->ctl, "sources");
 	}
-	l->mappings = count_mappings(ino_of(f->file));
+	l->mappings = count_mappings(f->file);
 	l->fds = count_fds();
 }
 
 static void check_leftovers(struct fixture *f, const struct leftovers *was,
 			    const char *what)
 {
-	ino_t ino = ino_of(f->file);
 	struct leftovers is;
 
 	leftovers_read(f, &is);
@@ -168,7 +142,7 @@ static void check_leftovers(struct fixture *f, const struct leftovers *was,
 	assert_int_equal(was->sources, is.sources);
 	assert_int_equal(was->fds, is.fds);
 	/* A source that was made for nothing is collected. */
-	if (!EVENTUALLY(count_mappings(ino) <= was->mappings))
+	if (!EVENTUALLY(count_mappings(f->file) <= was->mappings))
 		fail_msg("%s: mappings of the file are left over", what);
 }
 
@@ -339,10 +313,8 @@ static long act_map(struct fixture *f)
 /* The source, and nothing that was only tried. */
 static void check_one_mapping(struct fixture *f)
 {
-	ino_t ino = ino_of(f->file);
-
-	if (!EVENTUALLY(count_mappings(ino) == 1))
-		fail_msg("%lu mappings of the file", count_mappings(ino));
+	if (!EVENTUALLY(count_mappings(f->file) == 1))
+		fail_msg("%lu mappings of the file", count_mappings(f->file));
 }
 
 static void check_mapped(struct fixture *f, long ret)
@@ -399,6 +371,46 @@ static void map_fd_asks_for_exec(struct fixture *f)
 		.errnos = { ENOMEM, EFAULT },
 		.must_fail = failures_of_a_source(f) + 1,
 	});
+}
+
+static char *adopted;
+
+static void prepare_mapped_file(struct fixture *f)
+{
+	if (adopted)
+		EXPECT_OK(munmap(adopted, f->file_size));
+	prepare_new_file(f);
+	adopted = map_file(f, PROT_READ | PROT_WRITE);
+}
+
+static long act_adopt(struct fixture *f)
+{
+	return mv_adopt(f->ctl, f->file, 0, 4 * PAGE, 0, RWX, adopted);
+}
+
+static void check_adopted(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	/* What was mapped to ask for the rights has gone. */
+	assert_int_equal(count_mappings(f->file), 1);
+	assert_int_equal(source_addr_at(f->ctl, 0), (uintptr_t)adopted);
+	assert_int_equal(rights_at(f->ctl, 3), RWX);
+	check_intact(f, 0);
+	check_intact(f, 3);
+}
+
+static void map_fd_adopts(struct fixture *f)
+{
+	/* This process has mapped something into a view before. */
+	map_pages(f, 100, 0, 1, R);
+	adopted = NULL;
+	sweep(f, &(const struct call){
+		.what = "MAP_FD, adopted", .prepare = prepare_mapped_file,
+		.act = act_adopt, .check = check_adopted,
+		.errnos = { ENOMEM, EFAULT },
+		.must_fail = 4,
+	});
+	EXPECT_OK(munmap(adopted, f->file_size));
 }
 
 /* A range that shall have the source stay. */
@@ -845,12 +857,11 @@ static long op_first_map(const long *a)
 {
 	struct memview_range_info range;
 	struct memview_query_info q;
-	struct stat st;
 	long result = 0;
 	int ctl = mv_open();
 	int nth, ret, err;
 
-	if (ctl < 0 || mv_set_size(ctl, VIEW_PAGES * PAGE) || fstat((int)a[0], &st))
+	if (ctl < 0 || mv_set_size(ctl, VIEW_PAGES * PAGE))
 		return -1;
 	nth = nth_begin((unsigned int)a[1]);
 	ret = mv_map(ctl, (int)a[0], 0, 4 * PAGE, 0, RW);
@@ -861,7 +872,7 @@ static long op_first_map(const long *a)
 		result |= FAILED | (long)err << 8;
 		if (mv_query(ctl, 0, &range, 1, &q) || q.total)
 			result |= CHANGED;
-		if (!EVENTUALLY(!count_mappings(st.st_ino)))
+		if (!EVENTUALLY(!count_mappings((int)a[0])))
 			result |= LEFT_OVER;
 		if (mv_map(ctl, (int)a[0], 0, 4 * PAGE, 0, RW))
 			result |= NOT_REPEATABLE;
@@ -1255,6 +1266,7 @@ static const struct test_case cases[] = {
 	CASE_ON(first_map_fd_of_a_process, ON(MEMFD) | ON(HUGETLB)),
 	CASE_ON(map_fd_makes_a_source, DISK_TOO),
 	CASE_ON(map_fd_asks_for_exec, ON(MEMFD) | ON(HUGETLB)),
+	CASE_ON(map_fd_adopts, ON(MEMFD) | ON(HUGETLB)),
 	CASE(map_fd_uses_a_source),
 	CASE(map_fd_into_a_second_view),
 	CASE(map_fd_replaces_and_cuts),

@@ -27,6 +27,7 @@ static void one_range(struct fixture *f)
 struct length {
 	unsigned long nr;
 	size_t size;
+	size_t abi_size;	/* what it is, in numbers */
 	size_t first_size;	/* of the first version of the structure */
 };
 
@@ -34,15 +35,15 @@ enum { L_INFO, L_SIZE, L_MAP, L_UNMAP, L_PROTECT, L_RIGHTS, L_QUERY, L_UPDATE,
        L_POPULATE };
 
 static const struct length lengths[] = {
-	[L_INFO] = { MEMVIEW_GET_INFO, sizeof(struct memview_info), 56 },
-	[L_SIZE] = { MEMVIEW_SET_SIZE, sizeof(struct memview_size_info), 8 },
-	[L_MAP] = { MEMVIEW_MAP_FD, sizeof(struct memview_map_fd_info), 32 },
-	[L_UNMAP] = { MEMVIEW_UNMAP_FD, sizeof(struct memview_unmap_fd_info), 24 },
-	[L_PROTECT] = { MEMVIEW_PROTECT, sizeof(struct memview_protect_info), 24 },
-	[L_RIGHTS] = { MEMVIEW_GET_VIEWFD_RIGHTS, sizeof(struct memview_viewfd_info), 8 },
-	[L_QUERY] = { MEMVIEW_QUERY, sizeof(struct memview_query_info), 32 },
-	[L_UPDATE] = { MEMVIEW_UPDATE, sizeof(struct memview_update_info), 32 },
-	[L_POPULATE] = { MEMVIEW_POPULATE, sizeof(struct memview_populate_info), 32 },
+	[L_INFO] = { MEMVIEW_GET_INFO, sizeof(struct memview_info), 56, 56 },
+	[L_SIZE] = { MEMVIEW_SET_SIZE, sizeof(struct memview_size_info), 8, 8 },
+	[L_MAP] = { MEMVIEW_MAP_FD, sizeof(struct memview_map_fd_info), 40, 32 },
+	[L_UNMAP] = { MEMVIEW_UNMAP_FD, sizeof(struct memview_unmap_fd_info), 24, 24 },
+	[L_PROTECT] = { MEMVIEW_PROTECT, sizeof(struct memview_protect_info), 24, 24 },
+	[L_RIGHTS] = { MEMVIEW_GET_VIEWFD_RIGHTS, sizeof(struct memview_viewfd_info), 8, 8 },
+	[L_QUERY] = { MEMVIEW_QUERY, sizeof(struct memview_query_info), 32, 32 },
+	[L_UPDATE] = { MEMVIEW_UPDATE, sizeof(struct memview_update_info), 32, 32 },
+	[L_POPULATE] = { MEMVIEW_POPULATE, sizeof(struct memview_populate_info), 32, 32 },
 };
 
 static unsigned long with_size(unsigned long nr, size_t size)
@@ -107,8 +108,8 @@ static void struct_length(struct fixture *f)
 
 	one_range(f);
 	good_argument(f, f->tc->param, arg);
-	/* The ABI: a first version that has grown would show here. */
-	assert_int_equal(l->size, l->first_size);
+	/* The ABI: what has grown by mistake would show here. */
+	assert_int_equal(l->size, l->abi_size);
 	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, with_size(l->nr, l->first_size - 4), arg));
 	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, with_size(l->nr, 0), arg));
 	arg[l->size] = 1;
@@ -124,6 +125,19 @@ static void struct_length(struct fixture *f)
 	EXPECT_REFUSED(f->ctl, E2BIG, ioctl(f->ctl, with_size(l->nr, sizeof(arg)), arg));
 	arg[sizeof(arg) - 1] = 0;
 	EXPECT_OK(ioctl(f->ctl, with_size(l->nr, sizeof(arg)), arg));
+}
+
+/* Who was built with the first version does not have what comes behind it. */
+static void first_version_of_map_fd(struct fixture *f)
+{
+	const struct length *l = &lengths[L_MAP];
+	unsigned char arg[256] = { 0 };
+
+	good_argument(f, L_MAP, arg);
+	memset(arg + l->first_size, 0xff, sizeof(arg) - l->first_size);
+	EXPECT_OK(ioctl(f->ctl, with_size(l->nr, l->first_size), arg));
+	READS(f, 2, WORD(0));
+	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, l->nr, arg));
 }
 
 static void unreadable_argument_is_efault(struct fixture *f)
@@ -240,6 +254,7 @@ static void get_info_tells_limits_and_sizes(struct fixture *f)
 	assert_int_equal(info.nr_ranges, 0);
 	assert_int_equal(info.state, 0);
 	assert_true(info.features & MEMVIEW_FEATURE_LAZY_WRITE);
+	assert_true(info.features & MEMVIEW_FEATURE_ADOPT);
 	assert_int_equal(info.max_size % PAGE, 0);
 	assert_true(info.max_size >= 1ULL << 40);
 	assert_int_equal(info.max_ranges, module_param("max_ranges"));
@@ -333,7 +348,7 @@ static void map_size_zero_is_einval(struct fixture *f)
 static void map_unknown_flag_is_einval(struct fixture *f)
 {
 	one_range(f);
-	for (int bit = 6; bit < 32; bit++)
+	for (int bit = 7; bit < 32; bit++)
 		EXPECT_REFUSED(f->ctl, EINVAL,
 			       mv_map(f->ctl, f->file, 0, PAGE, 0, R | 1U << bit));
 }
@@ -1005,6 +1020,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(read_only_argument_changes_nothing, "query", L_QUERY),
 	CASE_VARIANT(read_only_argument_changes_nothing, "update", L_UPDATE),
 	CASE_VARIANT(read_only_argument_changes_nothing, "populate", L_POPULATE),
+	CASE(first_version_of_map_fd),
 	CASE(unknown_ioctl_number_is_enotty),
 	CASE(ioctl_without_argument_ignores_it),
 	CASE(nonzero_padding_is_einval),

@@ -231,7 +231,7 @@ static void bad_arguments(struct fixture *f)
 	u.flags = 1;
 	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
 	u = good;
-	u.op_size = sizeof(op) - 8;
+	u.op_size = offsetof(struct memview_op, addr) - 8;
 	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
 	u = good;
 	u.op_size = PAGE + 8;
@@ -252,6 +252,25 @@ static void bad_arguments(struct fixture *f)
 	EXPECT_OK(ioctl(f->ctl, MEMVIEW_UPDATE, &u));
 }
 
+/* Who was built with the first version does not have what comes behind it. */
+static void first_version_of_an_operation(struct fixture *f)
+{
+	unsigned char ops[2][offsetof(struct memview_op, addr)];
+	struct memview_op map = map_op(f->file, 0, 0, 1, R), unmap = unmap_op(8, 1);
+	struct memview_update_info u = {
+		.ops = (uintptr_t)ops, .count = 2, .op_size = sizeof(ops[0]),
+	};
+
+	assert_int_equal(sizeof(ops[0]), 40);
+	memcpy(ops[0], &map, sizeof(ops[0]));
+	memcpy(ops[1], &unmap, sizeof(ops[1]));
+	map_pages(f, 8, 0, 4, RW);
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	READS(f, 0, WORD(0));
+	READ_SIGBUS(f, 8);
+	READS(f, 9, WORD(1));
+}
+
 static void bad_operations(struct fixture *f)
 {
 	struct memview_op good = map_op(f->file, 0, 0, 2, RW);
@@ -261,6 +280,11 @@ static void bad_operations(struct fixture *f)
 		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .fd = 1 } },
 		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .fd_offset = PAGE } },
 		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .__pad = 1 } },
+		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE, .addr = PAGE } },
+		{ EINVAL, { .op = MEMVIEW_OP_PROTECT, .size = PAGE, .flags = R, .addr = PAGE } },
+		{ EINVAL, { .op = MEMVIEW_OP_MAP, .mem_offset = 4 * PAGE, .size = PAGE,
+			    .flags = R, .fd = f->file, .addr = PAGE } },
+		{ EFAULT, map_op(f->file, 4, 0, 1, R | MEMVIEW_MAP_ADOPT) },
 		{ EINVAL, { .op = MEMVIEW_OP_UNMAP, .size = PAGE - 1 } },
 		{ EINVAL, { .op = MEMVIEW_OP_UNMAP } },
 		{ EINVAL, protect_op(0, 1, W) },
@@ -291,7 +315,7 @@ static void bad_operations(struct fixture *f)
 		WRITES(f, 10, WORD(2));
 		READ_SIGBUS(f, 0);
 		/* Alone, where it does not depend on the good one. */
-		if (i != 15)
+		if (i != 19)
 			EXPECT_UNDONE(f, bad[i].err, 0, first);
 	}
 }
@@ -463,6 +487,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(no_fault_sees_half_of_it, "batch", 0),
 	CASE_VARIANT(no_fault_sees_half_of_it, "one by one", 1),
 	CASE(bad_arguments),
+	CASE(first_version_of_an_operation),
 	CASE(bad_operations),
 	CASE(too_many_ranges),
 	CASE(dead_view_and_foreign_caller),
