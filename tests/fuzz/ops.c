@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the operations of a program do. None may touch memory of the fuzzer: all
- * of their mappings are in slots of an arena at a fixed address, or are those
- * that the driver has made for its sources.
+ * of their mappings are in slots of an arena at a fixed address, which may be
+ * adopted, or are those that the driver has made for its sources.
  */
 #include "fuzz.h"
 #include "../guest/backing.h"
@@ -220,6 +220,32 @@ static void do_map(const uint8_t *a)
 			     1 + (int)PROCESS_OF(this_lane));
 }
 
+/* A file in a slot, or what is there already, lent from there. */
+static void do_adopt(const uint8_t *a)
+{
+	unsigned int file = a[1] % NR_FILES;
+	char *slot = slot_of(a[0] / NR_VIEWS);
+	struct memview_map_fd_info arg = {
+		.fd = file_of(a[1]),
+		.mem_offset = offset_of(a[2]),
+		.fd_offset = offset_of(a[3]),
+		.size = size_of(a[4]),
+		.flags = rights_of(a[5] & ~0x60) | MEMVIEW_MAP_ADOPT,
+	};
+
+	if (!(a[5] & 0x40))
+		mmap(slot, 2 * HUGE_PAGES * PAGE, PROT_READ |
+		     (file == READ_ONLY_FILE ? 0 : PROT_WRITE),
+		     MAP_SHARED | MAP_FIXED, arg.fd, 0);
+	arg.addr = (uintptr_t)slot + arg.fd_offset;
+	/* Where the file is not. */
+	if (a[5] & 0x20)
+		arg.addr += PAGE;
+	if (!ioctl(ctl_of(a[0]), MEMVIEW_MAP_FD, &arg))
+		atomic_store(&world->owner[a[0] % NR_VIEWS],
+			     1 + (int)PROCESS_OF(this_lane));
+}
+
 static void do_unmap(const uint8_t *a)
 {
 	struct memview_unmap_fd_info arg = {
@@ -265,6 +291,10 @@ static void do_update(const uint8_t *a)
 			ops[i].flags |= r >> 32 & 3 ? MEMVIEW_MAP_REPLACE : 0;
 			ops[i].fd_offset = (r >> 40 & 31) * PAGE;
 			ops[i].fd = file_of(a[1] ^ (r >> 48 & 3 ? 0 : 1));
+			if (!(r >> 61)) {
+				ops[i].flags |= MEMVIEW_MAP_ADOPT;
+				ops[i].addr = (uintptr_t)slot_of(a[1]) + ops[i].fd_offset;
+			}
 		}
 		/* Now and then one that cannot be done. */
 		if (!(r >> 56 & 31))
@@ -859,6 +889,7 @@ const struct op_type op_types[] = {
 	{ "open",	do_open,	4 },
 	{ "size",	do_size,	3 },
 	{ "map",	do_map,		16 },
+	{ "adopt",	do_adopt,	6 },
 	{ "unmap",	do_unmap,	8 },
 	{ "protect",	do_protect,	8 },
 	{ "update",	do_update,	8 },

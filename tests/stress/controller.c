@@ -355,6 +355,9 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 	prctl(PR_SET_TIMERSLACK, 1000);
 	for (int i = 0; i < FILES; i++)
 		controller.mem[i] = map_file(i);
+	/* The other lives have what the driver maps only. */
+	for (int i = 0; i < FILES && life / 2 % 2 == 0; i++)
+		controller.lent[i] = map_file(i);
 	controller.operations = operations_of(life);
 	pthread_rwlock_init(&controller.sources, NULL);
 	controller.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);

@@ -40,6 +40,8 @@ struct span {
 struct controller {
 	struct memview *views[VIEWS];	/* NULL: the vandal has none */
 	uint64_t *mem[FILES];	/* the controller's own mappings */
+	/* Others, to be adopted: op_tamper() replaces sources. Or none. */
+	uint64_t *lent[FILES];
 	int pagemap;
 	atomic_bool ending;
 	unsigned int operations;	/* of this life: a bit for each */

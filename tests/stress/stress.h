@@ -106,6 +106,7 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 /* Things that happened. X(name, must happen, text) */
 #define COUNTS(X) \
 	X(MAP, 1, "map") \
+	X(ADOPT, 1, "adopt") \
 	X(UNMAP, 1, "unmap") \
 	X(REPLACE, 1, "replace") \
 	X(NARROW, 1, "narrow to read-only") \

@@ -65,6 +65,10 @@ static void page_out_victims(struct lane *lane)
 		if (!nr || victim->file == FILE_HUGE)
 			continue;
 		madvise(victim_mem(lane, victim), PAGE, MADV_DONTNEED);
+		if (lane->controller->lent[victim->file])
+			madvise((char *)lane->controller->lent[victim->file] +
+				file_offset(victim->file, victim->page), PAGE,
+				MADV_DONTNEED);
 		for (unsigned int j = 1; j < nr; j++)
 			madvise(sources[j], PAGE, MADV_DONTNEED);
 		(void)*(volatile char *)sources[0];

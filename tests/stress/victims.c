@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What lanes do to what is mapped: see controller.c. */
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -231,6 +232,29 @@ static unsigned int random_rights(struct lane *lane)
 	return rights;
 }
 
+/*
+ * By a mapping of the controller's. Some of it may be something else by now, if
+ * op_tamper() was there.
+ */
+static bool adopt_range(struct lane *lane, const struct span *span, int file,
+			unsigned long page, unsigned int rights)
+{
+	struct controller *controller = lane->controller;
+	char *lent = (char *)controller->lent[file];
+	int err;
+
+	if (!lent || random_once_in(&lane->random, 2))
+		return false;
+	err = memview_adopt(controller->views[span->view], span->first * PAGE,
+			    lent + file_offset(file, page), files[file],
+			    file_offset(file, page), span->nr * PAGE, rights);
+	if ((err == -EINVAL || err == -EFAULT) && controller->tampered)
+		return false;
+	check(lane, err, "adopt");
+	count_add(N_ADOPT, 1);
+	return true;
+}
+
 /* Maps @span as one range. */
 void map_range(struct lane *lane, const struct span *span, bool replace)
 {
@@ -247,6 +271,8 @@ void map_range(struct lane *lane, const struct span *span, bool replace)
 	if (replace)
 		err = memview_replace(view, span->first * PAGE, files[file],
 				      file_offset(file, page), span->nr * PAGE, rights);
+	else if (adopt_range(lane, span, file, page, rights))
+		err = 0;
 	else
 		err = memview_map(view, span->first * PAGE, files[file],
 				  file_offset(file, page), span->nr * PAGE, rights);
