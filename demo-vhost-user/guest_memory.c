@@ -75,7 +75,9 @@ int guest_memory_lend(struct guest_memory *mem, uint64_t addr, uint64_t size,
 {
 	if (!mem->view)
 		return 0;
-	return memview_map(mem->view, addr, mem->memfd, addr, size, rights);
+	/* All of it is mapped already: no need to map it once more. */
+	return memview_adopt(mem->view, addr, guest_ptr(mem, addr), mem->memfd, addr,
+			     size, rights);
 }
 
 int guest_memory_take_back(struct guest_memory *mem, uint64_t addr, uint64_t size,
