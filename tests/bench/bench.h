@@ -117,6 +117,8 @@ void release_huge_pages(void);
 struct memview *make_view(size_t size);
 /* A view of all of a file, in one range. */
 struct memview *view_of(int fd, size_t size);
+/* The same, by adoption of this process's mapping of the file. */
+struct memview *view_of_mapping(void *at, int fd, size_t size);
 /* For things that the driver or the kernel puts off: let it be over. */
 void settle(void);
 /* Keep a CPU busy in this process for as long as it lives. */
@@ -171,12 +173,13 @@ enum file_state {
  * @write: the touch is a write
  * @random: in an order that jumps
  * @huge: the file has huge pages
+ * @adopted: the source is a mapping of the controller's
  * @size: of the file
  * @touches: how many different pages
  */
 struct fault_param {
 	enum file_state state;
-	bool write, random, huge;
+	bool write, random, huge, adopted;
 	size_t size;
 	unsigned long touches;
 };
@@ -261,10 +264,11 @@ cost_fn threads_view, threads_plain;
  * struct invalidate_param - what a mapped view costs those who change the file
  * @views: views that have the file, each mapped by a peer of its own
  * @truncate: truncate it all, else punch single pages
+ * @adopted: their source is the mapping that the process has in any case
  */
 struct invalidate_param {
 	unsigned int views;
-	bool truncate;
+	bool truncate, adopted;
 };
 
 cost_fn invalidate_view, invalidate_none, invalidate_plain;

@@ -162,6 +162,15 @@ struct memview *view_of(int fd, size_t size)
 	return view;
 }
 
+struct memview *view_of_mapping(void *at, int fd, size_t size)
+{
+	struct memview *view = make_view(size);
+
+	check(memview_adopt(view, 0, at, fd, 0, size, MEMVIEW_READ | MEMVIEW_WRITE),
+	      "memview_adopt");
+	return view;
+}
+
 void settle(void)
 {
 	usleep(20000);

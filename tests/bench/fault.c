@@ -50,13 +50,23 @@ static double measure(const struct fault_param *p, bool use_view, bool teardown)
 	struct fault_param all = *p;
 	struct fault_arg arg = { .param = p, .teardown = teardown };
 	struct peer first, peer;
+	struct memview *view;
 
 	arg.fd = p->huge ? make_huge_file(p->size) :
 		 p->state == HOLES ? make_file(p->size, false) : shared_file;
-	if (use_view)
-		arg.fd = check(memview_view_fd(view_of(arg.fd, p->size)),
-			       "memview_view_fd");
-	if (p->state == WARM) {
+	if (use_view) {
+		if (p->adopted) {
+			char *at = map_fd(arg.fd, p->size, 0);
+
+			if (p->state == WARM)
+				touch(at, p->size, PAGE, true);
+			view = view_of_mapping(at, arg.fd, p->size);
+		} else {
+			view = view_of(arg.fd, p->size);
+		}
+		arg.fd = check(memview_view_fd(view), "memview_view_fd");
+	}
+	if (p->state == WARM && !p->adopted) {
 		/* Not by the peer that is measured. */
 		struct fault_arg fill = { .fd = arg.fd, .param = &all };
 

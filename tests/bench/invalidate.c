@@ -12,11 +12,12 @@
 #define SIZE		(4 * MIB)
 #define PUNCH_STRIDE	(2 * PAGE)
 
-static int make_mapped_file(void)
+static int make_mapped_file(void **at)
 {
 	int fd = make_file(SIZE, true);
 
-	touch(map_fd(fd, SIZE, 0), SIZE, PAGE, true);
+	*at = map_fd(fd, SIZE, 0);
+	touch(*at, SIZE, PAGE, true);
 	return fd;
 }
 
@@ -52,7 +53,8 @@ static double measure(const struct invalidate_param *p, int fd)
 void invalidate_view(const struct bench *bench, double *values)
 {
 	const struct invalidate_param *p = bench->param;
-	int fd = make_mapped_file();
+	void *at;
+	int fd = make_mapped_file(&at);
 	unsigned int i;
 
 	/* No view of this file, but one of another: the mm has its notifier. */
@@ -61,21 +63,26 @@ void invalidate_view(const struct bench *bench, double *values)
 				 "memview_view_fd"));
 	}
 	for (i = 0; i < p->views; i++)
-		start_peer(check(memview_view_fd(view_of(fd, SIZE)),
+		start_peer(check(memview_view_fd(p->adopted ?
+						 view_of_mapping(at, fd, SIZE) :
+						 view_of(fd, SIZE)),
 				 "memview_view_fd"));
 	values[0] = measure(p, fd);
 }
 
 void invalidate_none(const struct bench *bench, double *values)
 {
-	values[0] = measure(bench->param, make_mapped_file());
+	void *at;
+
+	values[0] = measure(bench->param, make_mapped_file(&at));
 }
 
 /* As many other processes have it, but mapped from the file itself. */
 void invalidate_plain(const struct bench *bench, double *values)
 {
 	const struct invalidate_param *p = bench->param;
-	int fd = make_mapped_file();
+	void *at;
+	int fd = make_mapped_file(&at);
 	unsigned int i;
 
 	for (i = 0; i < p->views; i++)

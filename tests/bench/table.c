@@ -91,11 +91,12 @@
 
 #define NO_VIEW		{ "no view", invalidate_none }
 #define NO_VIEW_BUT(n)	NO_VIEW, { "no view, " n, invalidate_plain }
-#define INVALIDATE(variant, nr, all, ...) {				\
+#define INVALIDATE(variant, nr, all, own, ...) {				\
 	.name = "invalidate", FIGURE(variant, "/page"), .modes = BOTH,	\
 	.shared = 4 * MIB,						\
 	.view = invalidate_view, .rivals = { __VA_ARGS__ },		\
-	PARAM(invalidate_param, .views = nr, .truncate = all),		\
+	PARAM(invalidate_param, .views = nr, .truncate = all,		\
+	      .adopted = own),						\
 }
 
 const struct bench bench_table[] = {
@@ -104,7 +105,10 @@ const struct bench bench_table[] = {
 	FAULT("fault-cold-write", "", ALL_PAGES, .state = COLD, .write = true),
 	FAULT("fault-cold-read", "", ALL_PAGES, .state = COLD),
 	FAULT("fault-warm-write", "", ALL_PAGES, .state = WARM, .write = true),
+	FAULT("fault-warm-write", "adopted", ALL_PAGES, .state = WARM, .write = true,
+	      .adopted = true),
 	FAULT("fault-warm-read", "", ALL_PAGES, .state = WARM),
+	FAULT("fault-warm-read", "adopted", ALL_PAGES, .state = WARM, .adopted = true),
 	FAULT("fault-random-read", "all pages", ALL_PAGES, .state = WARM,
 	      .random = true),
 	FAULT("fault-random-read", "one page in 32", .state = WARM,
@@ -181,12 +185,16 @@ const struct bench bench_table[] = {
 	THREADS("2 peers", 1, 2),
 	THREADS("4 peers", 1, 4),
 
-	INVALIDATE("punch, 0 views", 0, false, NO_VIEW),
-	INVALIDATE("punch, 1 view", 1, false, NO_VIEW_BUT("1 plain peer")),
-	INVALIDATE("punch, 8 views", 8, false, NO_VIEW_BUT("8 plain peers")),
-	INVALIDATE("truncate, 0 views", 0, true, NO_VIEW),
-	INVALIDATE("truncate, 1 view", 1, true, NO_VIEW_BUT("1 plain peer")),
-	INVALIDATE("truncate, 8 views", 8, true, NO_VIEW_BUT("8 plain peers")),
+	INVALIDATE("punch, 0 views", 0, false, false, NO_VIEW),
+	INVALIDATE("punch, 1 view", 1, false, false, NO_VIEW_BUT("1 plain peer")),
+	INVALIDATE("punch, 1 view (adopted)", 1, false, true,
+		   NO_VIEW_BUT("1 plain peer")),
+	INVALIDATE("punch, 8 views", 8, false, false, NO_VIEW_BUT("8 plain peers")),
+	INVALIDATE("truncate, 0 views", 0, true, false, NO_VIEW),
+	INVALIDATE("truncate, 1 view", 1, true, false, NO_VIEW_BUT("1 plain peer")),
+	INVALIDATE("truncate, 1 view (adopted)", 1, true, true,
+		   NO_VIEW_BUT("1 plain peer")),
+	INVALIDATE("truncate, 8 views", 8, true, false, NO_VIEW_BUT("8 plain peers")),
 };
 
 const size_t bench_count = sizeof(bench_table) / sizeof(bench_table[0]);
