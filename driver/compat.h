@@ -53,4 +53,22 @@ static inline void vma_end_read(struct vm_area_struct *vma) {}
 #define S_ANON_INODE 0
 #endif
 
+/*
+ * 6.12 marks huge entries of VM_PFNMAP mappings as special (x86 and arm64);
+ * 6.1 does not ask for any there.
+ */
+#define MEMVIEW_HUGE IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP)
+
+#if MEMVIEW_HUGE
+/* 6.17 did away with pfn_t. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#include <linux/pfn_t.h>
+
+#define memview_insert_pmd(vmf, pfn, write) \
+	vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), write)
+#else
+#define memview_insert_pmd(vmf, pfn, write) vmf_insert_pfn_pmd(vmf, pfn, write)
+#endif
+#endif /* MEMVIEW_HUGE */
+
 #endif /* _MEMVIEW_COMPAT_H */

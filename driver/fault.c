@@ -24,72 +24,12 @@
 #include <asm/trap_pf.h>
 #include <asm/trapnr.h>
 
-#include "memview.h"
+#include "fault.h"
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
 /* Collisions with invalidations before the peer goes round by user space. */
 #define MEMVIEW_FAULT_TRIES	16
-
-/* Not a result of ours to anybody: start again at the look-up. */
-#define MEMVIEW_FAULT_AGAIN	((__force vm_fault_t)0x40000000)
-
-/**
- * struct memview_fault - a fault in flight
- * @vmf: the peer's fault
- * @view: the view
- * @write: the access is a write
- * @segment: what the range maps; held
- * @gen: of the table when it was looked up
- * @first: first page of the range
- * @last: last page of the range
- * @file_first: page of the file that @first maps
- * @flags: of the range
- * @need_write: entries without W are not good enough
- * @no_write: the source cannot give W to this access, which only reads
- * @vm_rights: VM_READ, VM_WRITE, VM_EXEC that mapping and range both grant
- * @addr: first address of the window, in the peer
- * @nr: pages in the window
- * @base: pages in the window before it grew
- * @index: of the page that faulted, in the window
- * @hole: nothing was there, not even in the file, and the access is a write
- * @seq: of the notifier, when the snapshot was taken
- * @prots: page protection of entries without and with W
- * @pfns: the snapshot, as hmm_range_fault() has it
- * @pinned: the view file, once the peer's lock has been dropped
- * @commit: what to do under memview.lock with a snapshot that still stands
- * @buf: for memview_access_commit()
- * @len: bytes of @buf, none beyond the page
- */
-struct memview_fault {
-	struct vm_fault *vmf;
-	struct memview *view;
-	bool write;
-	struct file *pinned;
-	vm_fault_t (*commit)(struct memview_fault *fault);
-	void *buf;
-	unsigned int len;
-
-	struct memview_segment *segment;
-	u64 gen;
-	pgoff_t first;
-	pgoff_t last;
-	pgoff_t file_first;
-	u32 flags;
-
-	bool need_write;
-	bool no_write;
-	vm_flags_t vm_rights;
-
-	unsigned long addr;
-	unsigned int nr;
-	unsigned int base;
-	unsigned int index;
-	bool hole;
-	unsigned long seq;
-	pgprot_t prots[2];
-	unsigned long pfns[MEMVIEW_WINDOW_GROWN];
-};
 
 static struct kmem_cache *memview_fault_cache;
 
@@ -104,6 +44,7 @@ int __init memview_fault_init(void)
 	memview_fault_cache = kmem_cache_create("memview_fault",
 						sizeof(struct memview_fault), 0,
 						0, memview_fault_ctor);
+	memview_huge_init();
 	return memview_fault_cache ? 0 : -ENOMEM;
 }
 
@@ -187,14 +128,6 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 			     (fault->vm_rights & VM_WRITE) &&
 			     !(fault->flags & MEMVIEW_MAP_LAZY_WRITE));
 	return 0;
-}
-
-static unsigned long memview_fault_source_addr(struct memview_fault *fault)
-{
-	pgoff_t page = fault->vmf->pgoff;
-
-	return memview_segment_addr(fault->segment, fault->file_first +
-				    (page - fault->first));
 }
 
 /* Has the peer an entry there, in the page table that the fault is in? */
@@ -282,6 +215,12 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 	};
 
 	range.end = range.start + ((unsigned long)nr << PAGE_SHIFT);
+	if (fault->huge) {
+		/* The others by memview_huge_around(), once it is good. */
+		range.start = source_addr;
+		range.end = source_addr + PAGE_SIZE;
+		range.hmm_pfns += fault->index;
+	}
 	memset_l(fault->pfns, 0, nr);
 	fault->seq = mmu_interval_read_begin(range.notifier);
 	range.notifier_seq = fault->seq;
@@ -415,7 +354,13 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 			return VM_FAULT_SIGBUS;
 		fault->need_write = false;
 	}
-	memview_fault_window(fault, source_vma, source_addr);
+	if (fault->huge) {
+		ret = memview_huge_source(fault, source_vma, source_addr);
+		if (ret)
+			return ret;
+	} else {
+		memview_fault_window(fault, source_vma, source_addr);
+	}
 
 	for (nr = fault->base;;) {
 		ret = memview_fault_snapshot(fault, source_addr, nr);
@@ -424,6 +369,9 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 		if (memview_fault_has(fault, HMM_PFN_VALID)) {
 			if (!fault->need_write ||
 			    memview_fault_has(fault, HMM_PFN_WRITE)) {
+				if (fault->huge)
+					return memview_huge_around(fault,
+								   source_addr);
 				if (nr == fault->nr)
 					return 0;
 				nr = fault->nr;
@@ -466,7 +414,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 }
 
 /* The page under @fault cannot lose W or go away before memview.lock is free. */
-static void memview_fault_dirty(unsigned long pfn)
+void memview_fault_dirty(unsigned long pfn)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 
@@ -564,26 +512,26 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	       range->flags == fault->flags;
 }
 
-/* What insertion needs and can sleep for. */
-static vm_fault_t memview_fault_prepare(struct memview_fault *fault)
+void memview_fault_set_prots(struct memview_fault *fault)
 {
-	struct vm_fault *vmf = fault->vmf;
-	struct vm_area_struct *vma = vmf->vma;
+	struct vm_area_struct *vma = fault->vmf->vma;
 	vm_flags_t vm_flags = vma->vm_flags & ~(VM_READ | VM_WRITE | VM_EXEC);
 	vm_flags_t rights = fault->vm_rights;
 
 	/* From the VMA's flags: they have the pkey and encryption bits. */
 	fault->prots[0] = vm_get_page_prot(vm_flags | (rights & ~VM_WRITE));
 	fault->prots[1] = vm_get_page_prot(vm_flags | rights);
-
-	/* Allocate the page table here, where that may reclaim. */
-	if (pmd_none(*vmf->pmd) &&
-	    apply_to_page_range(vma->vm_mm, fault->addr, PAGE_SIZE, NULL, NULL))
-		return VM_FAULT_OOM;
-	return 0;
 }
 
-static vm_fault_t memview_fault_commit(struct memview_fault *fault)
+/* What insertion needs and can sleep for. */
+static vm_fault_t memview_fault_prepare(struct memview_fault *fault)
+{
+	memview_fault_set_prots(fault);
+	/* Allocate the page table here, where that may reclaim. */
+	return memview_fault_table(fault);
+}
+
+vm_fault_t memview_fault_commit(struct memview_fault *fault)
 {
 	struct memview *view = fault->view;
 	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
@@ -614,13 +562,19 @@ static void memview_fault_note_set(struct memview_fault *fault, pgoff_t pgoff,
 	spin_unlock(&view->fault_note_lock);
 }
 
+/* Is there word for this task? */
+bool memview_fault_has_note(const struct memview *view)
+{
+	return READ_ONCE(view->fault_note.task) == current;
+}
+
 static vm_fault_t memview_fault_note_get(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
 	struct memview *view = fault->view;
 	vm_fault_t error = 0;
 
-	if (READ_ONCE(view->fault_note.task) != current)
+	if (!memview_fault_has_note(view))
 		return 0;
 	spin_lock(&view->fault_note_lock);
 	if (view->fault_note.task == current) {
@@ -711,6 +665,8 @@ static vm_fault_t memview_fault_try(struct memview_fault *fault,
 		mmap_read_unlock(mm);
 	if (ret & VM_FAULT_RETRY)
 		return memview_fault_wait(fault, mm);
+	if (!ret && fault->huge)
+		return memview_huge_install(fault);
 	if (!ret && !fault->buf)
 		ret = memview_fault_prepare(fault);
 	if (!ret)
@@ -725,6 +681,8 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 
 	fault->segment = NULL;
 	ret = memview_fault_lookup(fault);
+	if (!ret && fault->huge)
+		ret = memview_huge_range(fault);
 	if (!ret) {
 		mm = fault->segment->mirror->mm;
 		if (mmget_not_zero(mm)) {
@@ -749,6 +707,7 @@ static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
 	fault->vmf = vmf;
 	fault->view = vmf->vma->vm_private_data;
 	fault->write = vmf->flags & FAULT_FLAG_WRITE;
+	fault->huge = false;
 	fault->no_write = false;
 	fault->pinned = NULL;
 	fault->commit = memview_fault_insert;
@@ -769,7 +728,7 @@ static vm_fault_t memview_fault_tries(struct memview_fault *fault)
 	return ret == MEMVIEW_FAULT_AGAIN ? VM_FAULT_NOPAGE : ret;
 }
 
-static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
+vm_fault_t memview_fault_handle(struct vm_fault *vmf, bool huge)
 {
 	struct memview_fault *fault;
 	struct file *pinned;
@@ -783,12 +742,16 @@ static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 	fault = memview_fault_alloc(vmf);
 	if (!fault)
 		return VM_FAULT_OOM;
+	fault->huge = huge;
 	ret = memview_fault_note_get(fault);
 	if (!ret)
 		ret = memview_fault_tries(fault);
 
-	/* After VM_FAULT_RETRY the VMA is not ours to touch. */
-	if (!(ret & VM_FAULT_RETRY))
+	/*
+	 * After VM_FAULT_RETRY the VMA is not ours to touch; what falls back
+	 * comes here again at once.
+	 */
+	if (!(ret & (VM_FAULT_RETRY | VM_FAULT_FALLBACK)))
 		trace_memview_fault(fault->view, vmf, fault->nr,
 				    (__force unsigned int)ret);
 	pinned = fault->pinned;
@@ -801,7 +764,7 @@ static vm_fault_t memview_fault_handle(struct vm_fault *vmf)
 
 static vm_fault_t memview_fault(struct vm_fault *vmf)
 {
-	return memview_fault_handle(vmf);
+	return memview_fault_handle(vmf, false);
 }
 
 /*
@@ -811,7 +774,7 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
  */
 static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
 {
-	return memview_fault_handle(vmf) | VM_FAULT_NOPAGE;
+	return memview_fault_handle(vmf, false) | VM_FAULT_NOPAGE;
 }
 
 /*
@@ -914,6 +877,7 @@ static const struct vm_operations_struct memview_vm_ops = {
 	.open		= memview_vma_open,
 	.close		= memview_vma_close,
 	.fault		= memview_fault,
+	.huge_fault	= memview_huge_fault,
 	.map_pages	= memview_map_pages,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
 	.access		= memview_access,
@@ -924,6 +888,7 @@ static const struct vm_operations_struct memview_exec_vm_ops = {
 	.open		= memview_vma_open,
 	.close		= memview_vma_close,
 	.fault		= memview_fault,
+	.huge_fault	= memview_huge_fault,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
 	.mprotect	= memview_mprotect,
 	.access		= memview_access,

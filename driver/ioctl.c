@@ -57,12 +57,14 @@ static long memview_get_info(struct memview *view, void *arg)
 		.features	= MEMVIEW_FEATURE_LAZY_WRITE |
 				  MEMVIEW_FEATURE_UPDATE |
 				  MEMVIEW_FEATURE_ADOPT |
-				  MEMVIEW_FEATURE_POPULATE,
+				  MEMVIEW_FEATURE_POPULATE |
+				  (MEMVIEW_HUGE ? MEMVIEW_FEATURE_HUGE : 0),
 		.max_ranges	= READ_ONCE(memview_max_ranges),
 		.page_size	= PAGE_SIZE,
 		.fault_around	= clamp(READ_ONCE(memview_fault_around), 1U,
 					(unsigned int)MEMVIEW_WINDOW_MAX),
 		.max_sources	= READ_ONCE(memview_max_sources),
+		.huge_entries	= atomic64_read(&view->huge_entries),
 	};
 	down_read(&view->lock);
 	info->size = memview_size(view);

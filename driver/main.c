@@ -58,6 +58,8 @@ static void memview_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "ranges:\t%lu\n", ranges);
 	seq_printf(m, "sources:\t%u\n", sources);
 	seq_printf(m, "faults:\t%lld\n", atomic64_read(&view->faults));
+	seq_printf(m, "huge_entries:\t%lld\n",
+		   atomic64_read(&view->huge_entries));
 	seq_printf(m, "zaps:\t%lld\n", atomic64_read(&view->zaps));
 	seq_printf(m, "peers:\t%lu\n", READ_ONCE(view->nr_peers));
 }

@@ -9,6 +9,7 @@
  *   table.c   which range is where in a view, and how spans cut ranges
  *   source.c  the mirrors of files in the controller's address space
  *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
+ *   huge.c    the same by one huge entry, where that can be
  *   populate.c  faults before peers do; adds to none of the data
  *
  * Invalidation flows back the other way (source.c -> view.c), and nothing else
@@ -20,6 +21,9 @@
  *     memview_mirror.lock	the list of segments of one controller
  *       mmap_lock		of the controller; a peer's fault only tries it
  *				while it holds its own
+ *       memview_pmd_locks	page tables against huge entries, in faults:
+ *				below the peer's mmap_lock or that of its VMA,
+ *				may reclaim
  *         <mmu notifiers>	memview_segment_invalidate() runs in here
  *           memview.lock	table against faults and invalidations
  *             page table locks
@@ -124,6 +128,7 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  * @fault_note: what a blocking source fault has found out, for the retry that
  *	follows
  * @faults: faults of peers that were resolved
+ * @huge_entries: huge entries that were made for them
  * @zaps: spans zapped
  * @peers_lock: @peers and @nr_peers
  * @peers: the address spaces that have the view mapped, for memview_populate()
@@ -159,6 +164,7 @@ struct memview {
 	} fault_note;
 
 	atomic64_t faults;
+	atomic64_t huge_entries;
 	atomic64_t zaps;
 
 	spinlock_t peers_lock;		/* peers; innermost */

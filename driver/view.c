@@ -228,7 +228,8 @@ static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)
 	err = memview_peer_add(view_file->view, vma->vm_mm);
 	if (err)
 		return err;
-	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, clear);
+	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP |
+			  (MEMVIEW_HUGE ? VM_HUGEPAGE : 0), clear);
 	vma->vm_private_data = view_file->view;
 	vma->vm_ops = memview_fault_vm_ops(vma);
 	return 0;
@@ -247,6 +248,7 @@ static const struct file_operations memview_view_fops = {
 	.owner		= THIS_MODULE,
 	.mmap		= memview_view_mmap,
 	.release	= memview_view_release,
+	.get_unmapped_area = MEMVIEW_HUGE ? thp_get_unmapped_area : NULL,
 	.llseek		= generic_file_llseek,
 };
 

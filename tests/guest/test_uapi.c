@@ -35,7 +35,7 @@ enum { L_INFO, L_SIZE, L_MAP, L_UNMAP, L_PROTECT, L_RIGHTS, L_QUERY, L_UPDATE,
        L_POPULATE };
 
 static const struct length lengths[] = {
-	[L_INFO] = { MEMVIEW_GET_INFO, sizeof(struct memview_info), 56, 56 },
+	[L_INFO] = { MEMVIEW_GET_INFO, sizeof(struct memview_info), 64, 56 },
 	[L_SIZE] = { MEMVIEW_SET_SIZE, sizeof(struct memview_size_info), 8, 8 },
 	[L_MAP] = { MEMVIEW_MAP_FD, sizeof(struct memview_map_fd_info), 40, 32 },
 	[L_UNMAP] = { MEMVIEW_UNMAP_FD, sizeof(struct memview_unmap_fd_info), 24, 24 },
@@ -110,6 +110,8 @@ static void struct_length(struct fixture *f)
 	good_argument(f, f->tc->param, arg);
 	/* The ABI: what has grown by mistake would show here. */
 	assert_int_equal(l->size, l->abi_size);
+	if (f->tc->param == L_INFO)
+		EXPECT_OK(ioctl(f->ctl, with_size(l->nr, l->first_size), arg));
 	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, with_size(l->nr, l->first_size - 4), arg));
 	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, with_size(l->nr, 0), arg));
 	arg[l->size] = 1;

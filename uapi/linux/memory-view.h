@@ -61,6 +61,7 @@
 #define MEMVIEW_FEATURE_UPDATE		0x02
 #define MEMVIEW_FEATURE_ADOPT		0x04
 #define MEMVIEW_FEATURE_POPULATE	0x08
+#define MEMVIEW_FEATURE_HUGE		0x20
 
 /* struct memview_op.op */
 #define MEMVIEW_OP_MAP		0
@@ -86,10 +87,17 @@
  * @max_ranges: most ranges a view can have (module parameter max_ranges)
  * @page_size: unit of offsets and sizes, in bytes
  * @state: MEMVIEW_STATE_* bits
- * @fault_around: pages that one fault maps at most (module parameter
- *	fault_around_pages)
+ * @fault_around: pages that one fault maps at most, or huge pages where it
+ *	makes huge entries (module parameter fault_around_pages)
  * @max_sources: most mappings of its files that the driver makes or adopts in
  *	one controller (module parameter max_sources)
+ * @huge_entries: huge page-table entries that were made for peers so far
+ *
+ * %MEMVIEW_FEATURE_HUGE: where a range, a peer's mapping and the file's pages
+ * cover an aligned block of 2 MiB (hugetlb, or huge pages of tmpfs and memfd), one
+ * entry maps all of it; see @huge_entries. Nothing else changes: a table change
+ * that cuts such a block is exact to the page. Where the kernel cannot do this
+ * (before 6.12), the bit is not set and huge pages are mapped page by page.
  */
 struct memview_info {
 	__u64 size;
@@ -101,6 +109,7 @@ struct memview_info {
 	__u32 state;
 	__u32 fault_around;
 	__u32 max_sources;
+	__u64 huge_entries;
 };
 
 /**

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A peer's page fault: what resolving it by pages and by huge entries share. */
+#ifndef _MEMVIEW_FAULT_H
+#define _MEMVIEW_FAULT_H
+
+#include "memview.h"
+
+/* Not a result of ours to anybody: start again at the look-up. */
+#define MEMVIEW_FAULT_AGAIN	((__force vm_fault_t)0x40000000)
+
+/**
+ * struct memview_fault - a fault in flight
+ * @vmf: the peer's fault
+ * @view: the view
+ * @write: the access is a write
+ * @huge: to be resolved by a huge entry, or not at all
+ * @segment: what the range maps; held
+ * @gen: of the table when it was looked up
+ * @first: first page of the range
+ * @last: last page of the range
+ * @file_first: page of the file that @first maps
+ * @flags: of the range
+ * @need_write: entries without W are not good enough
+ * @no_write: the source cannot give W to this access, which only reads
+ * @vm_rights: VM_READ, VM_WRITE, VM_EXEC that mapping and range both grant
+ * @addr: first address of the window, in the peer
+ * @nr: pages in the window; with @huge, blocks
+ * @base: pages in the window before it grew
+ * @index: of the page or block that faulted, in the window
+ * @hole: nothing was there, not even in the file, and the access is a write
+ * @seq: of the notifier, when the snapshot was taken
+ * @prots: page protection of entries without and with W
+ * @pfns: the snapshot, as hmm_range_fault() has it; with @huge, some page of
+ *	each block
+ * @pinned: the view file, once the peer's lock has been dropped
+ * @commit: what to do under memview.lock with a snapshot that still stands
+ * @buf: for memview_access_commit()
+ * @len: bytes of @buf, none beyond the page
+ */
+struct memview_fault {
+	struct vm_fault *vmf;
+	struct memview *view;
+	bool write;
+	bool huge;
+	struct file *pinned;
+	vm_fault_t (*commit)(struct memview_fault *fault);
+	void *buf;
+	unsigned int len;
+
+	struct memview_segment *segment;
+	u64 gen;
+	pgoff_t first;
+	pgoff_t last;
+	pgoff_t file_first;
+	u32 flags;
+
+	bool need_write;
+	bool no_write;
+	vm_flags_t vm_rights;
+
+	unsigned long addr;
+	unsigned int nr;
+	unsigned int base;
+	unsigned int index;
+	bool hole;
+	unsigned long seq;
+	pgprot_t prots[2];
+	unsigned long pfns[MEMVIEW_WINDOW_GROWN];
+};
+
+/* fault.c */
+vm_fault_t memview_fault_handle(struct vm_fault *vmf, bool huge);
+void memview_fault_set_prots(struct memview_fault *fault);
+vm_fault_t memview_fault_commit(struct memview_fault *fault);
+void memview_fault_dirty(unsigned long pfn);
+bool memview_fault_has_note(const struct memview *view);
+
+static inline unsigned long
+memview_fault_source_addr(const struct memview_fault *fault)
+{
+	pgoff_t page = fault->vmf->pgoff;
+
+	return memview_segment_addr(fault->segment, fault->file_first +
+				    (page - fault->first));
+}
+
+/* Allocates the page table that the fault is in, if there is none. */
+static inline vm_fault_t memview_fault_alloc_table(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+
+	if (pmd_none(*vmf->pmd) &&
+	    apply_to_page_range(vmf->vma->vm_mm, fault->addr, PAGE_SIZE, NULL,
+				NULL))
+		return VM_FAULT_OOM;
+	return 0;
+}
+
+/* huge.c */
+#if MEMVIEW_HUGE
+void memview_huge_init(void);
+vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order);
+vm_fault_t memview_huge_range(struct memview_fault *fault);
+vm_fault_t memview_huge_source(struct memview_fault *fault,
+			       const struct vm_area_struct *source_vma,
+			       unsigned long source_addr);
+vm_fault_t memview_huge_around(struct memview_fault *fault,
+			       unsigned long source_addr);
+vm_fault_t memview_huge_install(struct memview_fault *fault);
+vm_fault_t memview_fault_table(struct memview_fault *fault);
+#else
+#define memview_huge_fault NULL
+static inline void memview_huge_init(void) { }
+static inline vm_fault_t memview_huge_range(struct memview_fault *fault)
+{
+	return VM_FAULT_FALLBACK;
+}
+
+static inline vm_fault_t
+memview_huge_source(struct memview_fault *fault,
+		    const struct vm_area_struct *source_vma,
+		    unsigned long source_addr)
+{
+	return VM_FAULT_FALLBACK;
+}
+
+static inline vm_fault_t memview_huge_around(struct memview_fault *fault,
+					     unsigned long source_addr)
+{
+	return VM_FAULT_FALLBACK;
+}
+
+static inline vm_fault_t memview_huge_install(struct memview_fault *fault)
+{
+	return VM_FAULT_FALLBACK;
+}
+
+#define memview_fault_table memview_fault_alloc_table
+#endif
+
+#endif /* _MEMVIEW_FAULT_H */

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A peer's page fault, resolved by huge entries (PMD).
+ *
+ * Where range, mapping and source all cover a block of PMD_SIZE, and the
+ * source's own page table maps it by one entry (hugetlb, or a huge page of
+ * shmem), so does the peer's. All else falls back to pages. The steps are those
+ * of fault.c, with a snapshot of one page of a block: that the source maps it by a
+ * huge entry says as much of the other 511. Of blocks around, what the source has
+ * mapped already comes along, as with pages.
+ *
+ * What cuts such an entry (a zap or mprotect(2) of a part of it, say) drops it,
+ * and what is left of it faults again: VM_PFNMAP has nothing to split it into.
+ */
+
+#include <linux/hash.h>
+#include <linux/hmm.h>
+#include <linux/userfaultfd_k.h>
+
+#include "fault.h"
+
+#define MEMVIEW_PMD_LOCK_BITS	6
+
+/*
+ * Serialise page tables against huge entries, for each PUD of a peer: both are
+ * made under its mmap_lock for reading, or the lock of the VMA, and what makes
+ * the one warns when it finds the other. Under the lock the PMD is looked at
+ * again, and either goes in only where neither is. A page table then stays until
+ * the mapping goes away (MADV_DONTNEED, which frees empty ones since 6.14, is not
+ * for VM_PFNMAP), so what has found one needs the lock no more. A huge entry may
+ * vanish at any time, by a zap, which takes no lock of ours. Nothing else makes
+ * either of them in these mappings without both locks for writing, but for
+ * userfaultfd with write protection: see memview_huge_range().
+ */
+static struct mutex memview_pmd_locks[1 << MEMVIEW_PMD_LOCK_BITS];
+
+void memview_huge_init(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(memview_pmd_locks); i++)
+		mutex_init(&memview_pmd_locks[i]);
+}
+
+static struct mutex *memview_pmd_lock(struct vm_fault *vmf)
+{
+	unsigned long key = (unsigned long)vmf->vma->vm_mm +
+			    (vmf->address >> PUD_SHIFT);
+
+	return &memview_pmd_locks[hash_long(key, MEMVIEW_PMD_LOCK_BITS)];
+}
+
+static bool memview_pmd_is_table(pmd_t pmd)
+{
+	return !pmd_none(pmd) && !pmd_leaf(pmd);
+}
+
+/**
+ * memview_fault_table - make sure that there is a page table
+ * @fault: to be resolved by pages
+ *
+ * Return: 0, VM_FAULT_NOPAGE where there is a huge entry now, VM_FAULT_OOM
+ */
+vm_fault_t memview_fault_table(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct mutex *lock = memview_pmd_lock(vmf);
+	vm_fault_t ret;
+
+	if (memview_pmd_is_table(READ_ONCE(*vmf->pmd)))
+		return 0;
+	/* Zaps, and with them reclaim, never wait for it. */
+	mutex_lock(lock);
+	ret = memview_fault_alloc_table(fault);
+	if (!ret && !memview_pmd_is_table(READ_ONCE(*vmf->pmd)))
+		ret = VM_FAULT_NOPAGE;
+	mutex_unlock(lock);
+	return ret;
+}
+
+/* Does the source map the page of the snapshot by a huge entry? */
+static bool memview_huge_has(const struct memview_fault *fault, unsigned int i)
+{
+	unsigned long pfn = fault->pfns[i];
+
+	return (pfn & HMM_PFN_VALID) && !(pfn & HMM_PFN_ERROR) &&
+	       hmm_pfn_to_map_order(pfn) >= HPAGE_PMD_ORDER;
+}
+
+/* Of the block that it is in. */
+static unsigned long memview_huge_pfn(const struct memview_fault *fault,
+				      unsigned int i)
+{
+	return fault->pfns[i] & ~HMM_PFN_FLAGS & ~(HPAGE_PMD_NR - 1UL);
+}
+
+/* Can the range have a huge entry at the address that faulted? */
+vm_fault_t memview_huge_range(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address & PMD_MASK;
+	pgoff_t first = vmf->pgoff - ((vmf->address - addr) >> PAGE_SHIFT);
+	pgoff_t last = first + HPAGE_PMD_NR - 1;
+
+	if (addr < vma->vm_start || vma->vm_end - addr < PMD_SIZE ||
+	    first < fault->first || last > fault->last ||
+	    ((memview_fault_source_addr(fault) ^ vmf->address) & ~PMD_MASK &
+	     PAGE_MASK))
+		return VM_FAULT_FALLBACK;
+	/* Its markers need page tables, which it makes behind our back. */
+	if (userfaultfd_wp(vma))
+		return VM_FAULT_FALLBACK;
+	return 0;
+}
+
+/*
+ * Can the source? Then chooses the window, in blocks: like that of pages, but
+ * within the table of PMDs that the fault is in.
+ */
+vm_fault_t memview_huge_source(struct memview_fault *fault,
+			       const struct vm_area_struct *source_vma,
+			       unsigned long source_addr)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address & PMD_MASK;
+	unsigned long head = source_addr & PMD_MASK;
+	pgoff_t first = vmf->pgoff - ((vmf->address - addr) >> PAGE_SHIFT);
+	unsigned long size = clamp(READ_ONCE(memview_fault_around), 1U,
+				   (unsigned int)MEMVIEW_WINDOW_MAX);
+	unsigned long before, after;
+
+	/* Those who want to know of writes want to know the page. */
+	if (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite)
+		return VM_FAULT_FALLBACK;
+	/* Or it has no huge entry there anyway. */
+	if (head < source_vma->vm_start || source_vma->vm_end - head < PMD_SIZE)
+		return VM_FAULT_FALLBACK;
+
+	before = (addr >> PMD_SHIFT) % size;
+	after = size - 1 - before;
+
+	before = min(before, (first - fault->first) / HPAGE_PMD_NR);
+	after = min(after, (fault->last + 1 - first) / HPAGE_PMD_NR - 1);
+	before = min(before, (addr - vma->vm_start) >> PMD_SHIFT);
+	after = min(after, ((vma->vm_end - addr) >> PMD_SHIFT) - 1);
+	before = min(before, (addr & ~PUD_MASK) >> PMD_SHIFT);
+	after = min(after, (~addr & ~PUD_MASK) >> PMD_SHIFT);
+	before = min(before, (head - source_vma->vm_start) >> PMD_SHIFT);
+	after = min(after, ((source_vma->vm_end - head) >> PMD_SHIFT) - 1);
+
+	fault->addr = addr - (before << PMD_SHIFT);
+	fault->index = before;
+	fault->nr = before + 1 + after;
+	fault->base = fault->nr;
+	fault->hole = false;
+	return 0;
+}
+
+/**
+ * memview_huge_around - the snapshot of the blocks around the one that faulted
+ * @fault: whose own block is in the snapshot
+ * @source_addr: of the page that faulted
+ *
+ * Context: both mmap_locks are held.
+ * Return: 0, VM_FAULT_FALLBACK where the page that faulted has no huge entry in
+ *	the source
+ */
+vm_fault_t memview_huge_around(struct memview_fault *fault,
+			       unsigned long source_addr)
+{
+	struct hmm_range range = {
+		.notifier	= &fault->segment->notifier,
+		.notifier_seq	= fault->seq,
+	};
+	unsigned int i;
+
+	if (!memview_huge_has(fault, fault->index))
+		return VM_FAULT_FALLBACK;
+	range.start = (source_addr & PMD_MASK) -
+		      ((unsigned long)fault->index << PMD_SHIFT);
+	for (i = 0; i < fault->nr; i++, range.start += PMD_SIZE) {
+		if (i == fault->index)
+			continue;
+		range.end = range.start + PAGE_SIZE;
+		range.hmm_pfns = &fault->pfns[i];
+		fault->pfns[i] = 0;
+		if (hmm_range_fault(&range))
+			fault->pfns[i] = 0;
+	}
+	return 0;
+}
+
+/*
+ * An entry for a block beside the one that faulted, if there is nothing. Like
+ * vmf_insert_pfn_pmd(), which looks up the memory type each time.
+ */
+static bool memview_huge_set(struct memview_fault *fault, unsigned int i,
+			     bool write)
+{
+	struct mm_struct *mm = fault->vmf->vma->vm_mm;
+	unsigned long addr = fault->addr + ((unsigned long)i << PMD_SHIFT);
+	pmd_t *pmd = fault->vmf->pmd - fault->index + i;
+	pmd_t entry = pfn_pmd(memview_huge_pfn(fault, i), fault->prots[write]);
+	spinlock_t *ptl;	/* of the PMD */
+	bool set;
+
+	if (arch_needs_pgtable_deposit())
+		return false;
+	ptl = pmd_lock(mm, pmd);
+	set = pmd_none(*pmd);
+	if (set)
+		set_pmd_at(mm, addr, pmd, pmd_mkspecial(pmd_mkhuge(entry)));
+	spin_unlock(ptl);
+	return set;
+}
+
+static vm_fault_t memview_huge_insert(struct memview_fault *fault)
+{
+	vm_fault_t ret = VM_FAULT_NOPAGE;
+	unsigned int i, nr = 0;
+
+	lockdep_assert_held(memview_pmd_lock(fault->vmf));
+
+	for (i = 0; i < fault->nr; i++) {
+		bool write = (fault->pfns[i] & HMM_PFN_WRITE) &&
+			     (fault->vm_rights & VM_WRITE);
+		unsigned long pfn = memview_huge_pfn(fault, i);
+
+		if (!memview_huge_has(fault, i) || (fault->need_write && !write))
+			continue;
+		if (write)
+			memview_fault_dirty(pfn);
+		if (i != fault->index) {
+			nr += memview_huge_set(fault, i, write);
+			continue;
+		}
+		/* Or gives W to the entry that is there. */
+		ret = memview_insert_pmd(fault->vmf, pfn, write);
+		if (ret != VM_FAULT_NOPAGE)
+			break;
+		nr++;
+	}
+	atomic64_add(nr, &fault->view->huge_entries);
+	if (ret == VM_FAULT_NOPAGE)
+		atomic64_inc(&fault->view->faults);
+	return ret;
+}
+
+/* The last steps, with a snapshot in which the page that faulted is huge. */
+vm_fault_t memview_huge_install(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct mutex *lock = memview_pmd_lock(vmf);
+	vm_fault_t ret = VM_FAULT_FALLBACK;
+	pmd_t pmd;
+
+	/*
+	 * vmf_insert_pfn_pmd() makes entries with the mapping's protection, to
+	 * which it adds W: that has to be the range's, in X above all (R6).
+	 */
+	memview_fault_set_prots(fault);
+	if (pgprot_val(vmf->vma->vm_page_prot) != pgprot_val(fault->prots[0]))
+		return VM_FAULT_FALLBACK;
+
+	fault->commit = memview_huge_insert;
+	mutex_lock(lock);
+	pmd = READ_ONCE(*vmf->pmd);
+	if (pmd_none(pmd))
+		ret = memview_fault_commit(fault);
+	else if (pmd_leaf(pmd))
+		/* Another page: a zap of it is on the way. */
+		ret = pmd_pfn(pmd) == memview_huge_pfn(fault, fault->index) ?
+			memview_fault_commit(fault) : VM_FAULT_NOPAGE;
+	mutex_unlock(lock);
+	return ret;
+}
+
+/*
+ * Also for a write to a huge entry without W. If that falls back, the core
+ * drops the entry first.
+ */
+vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	if (order != HPAGE_PMD_ORDER)
+		return VM_FAULT_FALLBACK;
+	/* The core asks here without .map_pages, too: see memview_mprotect(). */
+	if ((vmf->flags & FAULT_FLAG_VMA_LOCK) &&
+	    (vmf->vma->vm_flags & VM_MAYEXEC)) {
+		vma_end_read(vmf->vma);
+		return VM_FAULT_RETRY;
+	}
+	/* What waiting for the source has found out is for the pages. */
+	if ((vmf->flags & FAULT_FLAG_TRIED) &&
+	    memview_fault_has_note(vmf->vma->vm_private_data))
+		return VM_FAULT_FALLBACK;
+	return memview_fault_handle(vmf, true);
+}
