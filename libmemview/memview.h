@@ -70,6 +70,8 @@ extern "C" {
 #define MEMVIEW_CAN_POPULATE	(1ULL << 3)
 /* struct memview_status.features: memview_adopt() works. */
 #define MEMVIEW_CAN_ADOPT	(1ULL << 2)
+/* struct memview_status.features: huge pages are mapped by huge entries. */
+#define MEMVIEW_CAN_HUGE	(1ULL << 5)
 
 /* Largest count that memview_query() takes. */
 #define MEMVIEW_QUERY_MAX	(1U << 20)

@@ -223,6 +223,8 @@ static void *lane_run(void *argument)
 	while (!atomic_load(&board->stop) &&
 	       !atomic_load(&lane->controller->ending)) {
 		choose_span(lane);
+		if (lane->nr == MAX_PART && random_once_in(&lane->random, 2))
+			map_block(lane, lane->span.view);
 		atomic_store(&this_crew()->hot[lane->index],
 			     HOT(lane->span.view, lane->span.first));
 		map_holes(lane, &lane->span);
@@ -244,7 +246,11 @@ static void start_lane(struct lane *lane)
 		};
 
 		forget(lane, &all);
-		map_pieces(lane, &all);
+		/* While peers have no page tables yet. */
+		if (lane->nr == MAX_PART && !random_once_in(&lane->random, 4))
+			map_block(lane, view);
+		else
+			map_pieces(lane, &all);
 	}
 }
 

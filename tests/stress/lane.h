@@ -50,6 +50,7 @@ struct controller {
 	/* Not all that the driver calls its mappings is that any more. */
 	bool tampered;
 	atomic_uint tampers;
+	atomic_ullong huge_entries;	/* that were counted */
 };
 
 struct lane {
@@ -104,6 +105,7 @@ void unmap_victims(struct lane *lane);
 void narrow_victims(struct lane *lane, unsigned int right, enum count count);
 void widen_victims(struct lane *lane);
 void map_range(struct lane *lane, const struct span *span, bool replace);
+void map_block(struct lane *lane, int view);
 void map_pieces(struct lane *lane, const struct span *span);
 void map_holes(struct lane *lane, const struct span *span);
 unsigned int victim_sources(struct lane *lane, const struct victim *victim,

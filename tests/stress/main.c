@@ -178,7 +178,8 @@ static bool has_swap(void)
 static bool must_happen(enum count count)
 {
 	return !options.operations &&
-	       (kinds[count].must || (count == N_PAGED_OUT && options.swap));
+	       (kinds[count].must || (count == N_PAGED_OUT && options.swap) ||
+		((count == N_BLOCK || count == N_HUGE) && options.huge));
 }
 
 /* Has everything happened that must? */
@@ -232,7 +233,8 @@ static const char usage[] =
 	"                at the same time (default 2, at most 4), with peers of their own\n"
 	"  --peers N     processes that map the views of one (default 2, at most 16)\n"
 	"  --threads N   threads of each (default 2, at most 16)\n"
-	"  --pages N     pages of each part of views and files (default 32, at most 512)\n"
+	"  --pages N     pages of each part of views and files (default 32, at most 512:\n"
+	"                then huge pages are lent as a whole, too)\n"
 	"  --operations LIST\n"
 	"                only these, with commas between: unmap, unmap-twice,\n"
 	"                unmap-punch, replace, narrow, noexec, punch, truncate, lose,\n"
@@ -381,11 +383,24 @@ static enum status run(void)
 	return wait_for(children);
 }
 
+static bool has_huge_entries(void)
+{
+	struct memview_status status = { 0 };
+	struct memview *view;
+
+	if (memview_open(&view))
+		return false;
+	memview_info(view, &status);
+	memview_close(view);
+	return status.features & MEMVIEW_CAN_HUGE;
+}
+
 int main(int argc, char **argv)
 {
 	enum status status;
 
 	parse(argc, argv);
+	options.huge = options.pages == MAX_PART && has_huge_entries();
 	clock_gettime(CLOCK_MONOTONIC, &started);
 	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -450,15 +450,23 @@ static void do_fork(struct worker *worker, unsigned int generation)
 	_exit(0);
 }
 
-/* Room for @nr pages and one on both sides. */
-static char *reserve(unsigned long nr)
+/*
+ * Room for @nr pages and one on both sides, where huge entries are possible for
+ * a mapping that begins at page @first.
+ */
+static char *reserve(unsigned long nr, unsigned long first)
 {
-	char *addr = mmap(NULL, (nr + 2) * PAGE, PROT_NONE,
+	unsigned long len = (nr + 2) * PAGE, more;
+	char *addr = mmap(NULL, len + HUGE_PAGE, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (addr == MAP_FAILED)
 		fail("mmap", errno);
-	return addr + PAGE;
+	more = (first * PAGE - (uintptr_t)addr - PAGE) % HUGE_PAGE;
+	if ((more && munmap(addr, more)) ||
+	    munmap(addr + more + len, HUGE_PAGE - more))
+		fail("munmap", errno);
+	return addr + more + PAGE;
 }
 
 static void release(char *addr, unsigned long nr)
@@ -470,7 +478,7 @@ static void release(char *addr, unsigned long nr)
 /* A view can be revoked before it is mapped: then false. */
 static bool map_view(struct peer *peer, struct mapping *mapping)
 {
-	mapping->addr = reserve(mapping->nr);
+	mapping->addr = reserve(mapping->nr, mapping->first);
 	if (mmap(mapping->addr, mapping->nr * PAGE, mapping->most,
 		 MAP_SHARED | MAP_FIXED, peer->viewfds[mapping->view],
 		 mapping->first * PAGE) != MAP_FAILED)
@@ -531,7 +539,8 @@ static void change_place(struct worker *worker)
 {
 	struct mapping *own = &worker->own;
 	unsigned long len = own->nr * PAGE;
-	char *to = reserve(own->nr);
+	char *to = reserve(own->nr, random_once_in(&worker->random, 2) ?
+					own->first : 0);
 
 	/* Copies of mappings, as old_len 0 makes them, are refused or good. */
 	if (random_once_in(&worker->random, 8)) {

@@ -122,6 +122,8 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(REUSED_HUGE, 1, "freed page of a huge page reused") \
 	X(PAGED_OUT, 0, "page swapped out") \
 	X(COMPACT, 0, "compaction") \
+	X(BLOCK, 0, "all of a huge page lent by one range") \
+	X(HUGE, 0, "huge entry made for a peer") \
 	X(LIFE, 1, "life of a controller") \
 	X(KILLED, 1, "controller killed") \
 	X(EXITED, 1, "controller exited") \
@@ -227,6 +229,7 @@ struct options {
 	const char *dir;
 	bool quiet;
 	bool swap;
+	bool huge;	/* parts are huge pages, and the driver makes such entries */
 };
 
 enum ending { END_KILL, END_EXIT, END_EXEC, END_REVOKE, END_CLOSE, NR_ENDINGS };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lane.h"
@@ -283,6 +284,54 @@ void map_range(struct lane *lane, const struct span *span, bool replace)
 			.file = file, .page = page + i,
 			.most = rights, .now = rights,
 		};
+}
+
+/* Huge entries made for peers; their fdinfo is that of the control files. */
+static void count_huge(struct controller *controller)
+{
+	unsigned long long n, sum = 0, was;
+	char path[64], line[128];
+
+	for (int fd = 3; fd < 64; fd++) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+		file = fopen(path, "re");
+		while (file && fgets(line, sizeof(line), file))
+			if (sscanf(line, "huge_entries: %llu", &n) == 1)
+				sum += n;
+		if (file)
+			fclose(file);
+	}
+	was = atomic_load(&controller->huge_entries);
+	while (was < sum &&
+	       !atomic_compare_exchange_weak(&controller->huge_entries, &was, sum))
+		;
+	if (was < sum)
+		count_add(N_HUGE, sum - was);
+}
+
+/*
+ * All of the lane's part of a view by one range, its huge page: peers that have
+ * no page table there yet get a huge entry, from which operations take pieces.
+ */
+void map_block(struct lane *lane, int view)
+{
+	struct span all = { .view = view, .first = lane->first, .nr = lane->nr };
+	unsigned int rights = MEMVIEW_READ | MEMVIEW_WRITE | MEMVIEW_EXEC;
+	int err;
+
+	err = memview_replace(lane->controller->views[view], all.first * PAGE,
+			      files[FILE_HUGE], file_offset(FILE_HUGE, all.first),
+			      all.nr * PAGE, rights);
+	check(lane, err, "replace by a block");
+	for (unsigned long i = 0; i < all.nr; i++)
+		lane->slots[view][all.first + i] = (struct slot){
+			.file = FILE_HUGE, .page = all.first + i,
+			.most = rights, .now = rights,
+		};
+	count_add(N_BLOCK, 1);
+	count_huge(lane->controller);
 }
 
 /* Maps @span, which is free, in random pieces with a hole now and then. */
