@@ -9,6 +9,20 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 
+/* 6.8 split what drivers need of io_uring from the rest. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#include <linux/io_uring.h>
+#else
+#include <linux/io_uring/cmd.h>
+#endif
+
+/* 6.5 hands drivers the whole submission. It may be in user space's memory. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define memview_uring_data(uring_cmd) ((uring_cmd)->cmd)
+#else
+#define memview_uring_data(uring_cmd) ((const void *)(uring_cmd)->sqe->cmd)
+#endif
+
 /* 6.3 made vma->vm_flags read-only and brought the accessors. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)

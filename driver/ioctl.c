@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The ioctls of the control fd: the checks of arguments and files. What changes
- * the table is handed to memview_update().
+ * The operations of the control fd, by ioctl or by io_uring: the checks of
+ * arguments and files. What changes the table is handed to memview_update().
  */
 
 #include <linux/file.h>
@@ -19,6 +19,23 @@
 
 #define MEMVIEW_MAX_SIZE	round_down(MAX_LFS_FILESIZE, PAGE_SIZE)
 #define MEMVIEW_QUERY_MAX	SZ_1M
+
+/* An argument of any version; in a call that must not wait, if it is there. */
+static int memview_copy_in(void *to, size_t size, const void __user *from,
+			   size_t usize, bool nowait)
+{
+	int err;
+
+	if (nowait)
+		pagefault_disable();
+	if (usize == size)
+		err = copy_from_user(to, from, size) ? -EFAULT : 0;
+	else
+		err = copy_struct_from_user(to, size, from, usize);
+	if (nowait)
+		pagefault_enable();
+	return err == -EFAULT && nowait ? -EAGAIN : err;
+}
 
 static int memview_span_check(u64 offset, u64 size)
 {
@@ -48,7 +65,7 @@ static int memview_rights_check(u32 flags, u32 allowed)
 	return 0;
 }
 
-static long memview_get_info(struct memview *view, void *arg)
+static long memview_get_info(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_info *info = arg;
 
@@ -58,6 +75,8 @@ static long memview_get_info(struct memview *view, void *arg)
 				  MEMVIEW_FEATURE_UPDATE |
 				  MEMVIEW_FEATURE_ADOPT |
 				  MEMVIEW_FEATURE_POPULATE |
+				  (IS_ENABLED(CONFIG_IO_URING) ?
+				   MEMVIEW_FEATURE_URING_CMD : 0) |
 				  (MEMVIEW_HUGE ? MEMVIEW_FEATURE_HUGE : 0),
 		.max_ranges	= READ_ONCE(memview_max_ranges),
 		.page_size	= PAGE_SIZE,
@@ -76,16 +95,17 @@ static long memview_get_info(struct memview *view, void *arg)
 }
 
 /* A table operation of one step. Return: pages removed, or an errno */
-static long memview_update_one(struct memview *view, struct memview_edit *edit)
+static long memview_update_one(struct memview *view, struct memview_edit *edit,
+			       bool nowait)
 {
 	struct memview_result result;
 	int err;
 
-	err = memview_update(view, edit, 1, &result);
+	err = memview_update(view, edit, 1, nowait, &result);
 	return err ? err : (long)result.removed;
 }
 
-static long memview_set_size(struct memview *view, void *arg)
+static long memview_set_size(struct memview *view, void *arg, bool nowait)
 {
 	const struct memview_size_info *info = arg;
 	struct memview_edit edit = {
@@ -98,7 +118,7 @@ static long memview_set_size(struct memview *view, void *arg)
 		return -EINVAL;
 	if (info->size > MEMVIEW_MAX_SIZE)
 		return -EFBIG;
-	return min(memview_update_one(view, &edit), 0L);
+	return min(memview_update_one(view, &edit, nowait), 0L);
 }
 
 /* A source in use would hide a seal that has been added since. */
@@ -197,7 +217,7 @@ static void memview_edit_populate(struct memview *view,
 				 MEMVIEW_POPULATE_PEERS, &nr);
 }
 
-static long memview_map_fd(struct memview *view, void *arg)
+static long memview_map_fd(struct memview *view, void *arg, bool nowait)
 {
 	const struct memview_map_fd_info *info = arg;
 	struct memview_edit edit = {};
@@ -206,14 +226,14 @@ static long memview_map_fd(struct memview *view, void *arg)
 	ret = memview_edit_map(&edit, info);
 	if (ret)
 		return ret;
-	ret = min(memview_update_one(view, &edit), 0L);
+	ret = min(memview_update_one(view, &edit, nowait), 0L);
 	if (!ret)
 		memview_edit_populate(view, &edit);
 	fput(edit.file);
 	return ret;
 }
 
-static long memview_unmap_fd(struct memview *view, void *arg)
+static long memview_unmap_fd(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_unmap_fd_info *info = arg;
 	struct memview_edit edit = { .kind = MEMVIEW_EDIT_UNMAP };
@@ -221,7 +241,7 @@ static long memview_unmap_fd(struct memview *view, void *arg)
 
 	ret = memview_edit_span(&edit, info->mem_offset, info->size);
 	if (!ret)
-		ret = memview_update_one(view, &edit);
+		ret = memview_update_one(view, &edit, nowait);
 	if (ret < 0)
 		return ret;
 	info->unmapped = (u64)ret << PAGE_SHIFT;
@@ -239,7 +259,7 @@ static int memview_edit_protect(struct memview_edit *edit, u64 mem_offset,
 	return err ? err : memview_edit_span(edit, mem_offset, size);
 }
 
-static long memview_protect(struct memview *view, void *arg)
+static long memview_protect(struct memview *view, void *arg, bool nowait)
 {
 	const struct memview_protect_info *info = arg;
 	struct memview_edit edit = {};
@@ -249,7 +269,7 @@ static long memview_protect(struct memview *view, void *arg)
 				   info->flags);
 	if (!err && info->__pad)
 		err = -EINVAL;
-	return err ? err : memview_update_one(view, &edit);
+	return err ? err : memview_update_one(view, &edit, nowait);
 }
 
 /* One step of MEMVIEW_UPDATE, with the errnos of the ioctl that does it alone. */
@@ -278,7 +298,7 @@ static int memview_edit_parse(struct memview_edit *edit,
 	return memview_edit_span(edit, op->mem_offset, op->size);
 }
 
-static long memview_update_ioctl(struct memview *view, void *arg)
+static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_update_info *info = arg;
 	const void __user *from = u64_to_user_ptr(info->ops);
@@ -301,12 +321,8 @@ static long memview_update_ioctl(struct memview *view, void *arg)
 		return -ENOMEM;
 
 	for (nr = 0; nr < info->count; nr++, from += info->op_size) {
-		if (info->op_size == sizeof(op))
-			err = copy_from_user(&op, from, sizeof(op)) ?
-			      -EFAULT : 0;
-		else
-			err = copy_struct_from_user(&op, sizeof(op), from,
-						    info->op_size);
+		err = memview_copy_in(&op, sizeof(op), from, info->op_size,
+				      nowait);
 		if (!err)
 			err = memview_edit_parse(&edits[nr], &op);
 		if (err) {
@@ -317,7 +333,7 @@ static long memview_update_ioctl(struct memview *view, void *arg)
 		cond_resched();
 	}
 	if (!err) {
-		err = memview_update(view, edits, nr, &result);
+		err = memview_update(view, edits, nr, nowait, &result);
 		info->failed = result.failed;
 		info->unmapped = result.removed << PAGE_SHIFT;
 	}
@@ -349,12 +365,13 @@ static long memview_install_viewfd(struct memview *view, u32 rights)
 	return fd;
 }
 
-static long memview_get_viewfd(struct memview *view, void *arg)
+static long memview_get_viewfd(struct memview *view, void *arg, bool nowait)
 {
 	return memview_install_viewfd(view, MEMVIEW_MAP_RIGHTS);
 }
 
-static long memview_get_viewfd_rights(struct memview *view, void *arg)
+static long memview_get_viewfd_rights(struct memview *view, void *arg,
+				      bool nowait)
 {
 	const struct memview_viewfd_info *info = arg;
 	int err = memview_rights_check(info->rights, MEMVIEW_MAP_RIGHTS);
@@ -364,8 +381,10 @@ static long memview_get_viewfd_rights(struct memview *view, void *arg)
 	return memview_install_viewfd(view, info->rights);
 }
 
-static long memview_revoke_ioctl(struct memview *view, void *arg)
+static long memview_revoke_ioctl(struct memview *view, void *arg, bool nowait)
 {
+	if (nowait)
+		return memview_try_revoke(view) ? 0 : -EAGAIN;
 	memview_revoke(view);
 	return 0;
 }
@@ -407,7 +426,7 @@ static int memview_query_copy(const struct memview_query_info *query,
 	return 0;
 }
 
-static long memview_query(struct memview *view, void *arg)
+static long memview_query(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_query_info *query = arg;
 	struct memview_range_info *infos = NULL;
@@ -444,7 +463,7 @@ static long memview_query(struct memview *view, void *arg)
 	return err;
 }
 
-static long memview_populate_ioctl(struct memview *view, void *arg)
+static long memview_populate_ioctl(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_populate_info *info = arg;
 	pgoff_t first = info->mem_offset >> PAGE_SHIFT;
@@ -473,7 +492,8 @@ static const struct memview_ioctl_desc {
 	unsigned int min_size;
 	bool commits;		/* an error now would be a lie (R5) */
 	bool explains;		/* the result is of interest on failure, too */
-	long (*fn)(struct memview *view, void *arg);
+	bool ring;		/* by io_uring, too: obeys @nowait */
+	long (*fn)(struct memview *view, void *arg, bool nowait);
 } memview_ioctls[] = {
 	[_IOC_NR(MEMVIEW_GET_INFO)] = {
 		.cmd = MEMVIEW_GET_INFO,
@@ -483,22 +503,26 @@ static const struct memview_ioctl_desc {
 	[_IOC_NR(MEMVIEW_SET_SIZE)] = {
 		.cmd = MEMVIEW_SET_SIZE,
 		.min_size = offsetofend(struct memview_size_info, size),
+		.ring = true,
 		.fn = memview_set_size,
 	},
 	[_IOC_NR(MEMVIEW_MAP_FD)] = {
 		.cmd = MEMVIEW_MAP_FD,
 		.min_size = offsetofend(struct memview_map_fd_info, mem_offset),
+		.ring = true,
 		.fn = memview_map_fd,
 	},
 	[_IOC_NR(MEMVIEW_UNMAP_FD)] = {
 		.cmd = MEMVIEW_UNMAP_FD,
 		.min_size = offsetofend(struct memview_unmap_fd_info, unmapped),
 		.commits = true,
+		.ring = true,
 		.fn = memview_unmap_fd,
 	},
 	[_IOC_NR(MEMVIEW_PROTECT)] = {
 		.cmd = MEMVIEW_PROTECT,
 		.min_size = offsetofend(struct memview_protect_info, __pad),
+		.ring = true,
 		.fn = memview_protect,
 	},
 	[_IOC_NR(MEMVIEW_GET_VIEWFD)] = {
@@ -512,6 +536,7 @@ static const struct memview_ioctl_desc {
 	},
 	[_IOC_NR(MEMVIEW_REVOKE)] = {
 		.cmd = MEMVIEW_REVOKE,
+		.ring = true,
 		.fn = memview_revoke_ioctl,
 	},
 	[_IOC_NR(MEMVIEW_QUERY)] = {
@@ -524,6 +549,7 @@ static const struct memview_ioctl_desc {
 		.min_size = offsetofend(struct memview_update_info, unmapped),
 		.commits = true,
 		.explains = true,
+		.ring = true,
 		.fn = memview_update_ioctl,
 	},
 	[_IOC_NR(MEMVIEW_POPULATE)] = {
@@ -539,16 +565,48 @@ static const struct memview_ioctl_desc {
  * Can the result be written? Better found out before the operation. The caller
  * has its arguments there, or the kernel writes all of it.
  */
-static bool memview_writable(void __user *arg, size_t size)
+static int memview_writable(void __user *arg, size_t size, bool nowait)
 {
 	u8 __user *first = arg, *last = arg + size - 1;
+	bool writable;
 	u8 byte;
 
-	return !get_user(byte, first) && !put_user(byte, first) &&
-	       !get_user(byte, last) && !put_user(byte, last);
+	if (nowait)
+		pagefault_disable();
+	writable = !get_user(byte, first) && !put_user(byte, first) &&
+		   !get_user(byte, last) && !put_user(byte, last);
+	if (nowait)
+		pagefault_enable();
+	if (writable)
+		return 0;
+	return nowait ? -EAGAIN : -EFAULT;
 }
 
-long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+/* The argument, as this kernel knows it. */
+static int memview_call_arg(const struct memview_call *call, void *arg,
+			    size_t size)
+{
+	size_t usize = _IOC_SIZE(call->cmd);
+
+	if (!call->karg)
+		return memview_copy_in(arg, size, call->uarg, usize,
+				       call->nowait);
+	if (usize > size && memchr_inv(call->karg + size, 0, usize - size))
+		return -E2BIG;
+	memcpy(arg, call->karg, min(usize, size));
+	if (usize < size)
+		memset(arg + usize, 0, size - usize);
+	return 0;
+}
+
+/**
+ * memview_call - do an operation
+ * @view: on which
+ * @call: which, and how it was called
+ *
+ * Return: what the ioctl returns; -EAGAIN when it would have to wait
+ */
+long memview_call(struct memview *view, const struct memview_call *call)
 {
 	union {
 		struct memview_info info;
@@ -561,41 +619,56 @@ long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct memview_update_info update;
 		struct memview_populate_info populate;
 	} buf;
-	struct memview *view = file->private_data;
 	const struct memview_ioctl_desc *desc;
-	void __user *uarg = (void __user *)arg;
-	unsigned int nr = _IOC_NR(cmd);
-	size_t usize = _IOC_SIZE(cmd);
+	unsigned int nr = _IOC_NR(call->cmd);
+	size_t usize = _IOC_SIZE(call->cmd);
 	size_t size;
+	bool writes;
 	long ret;
 	int err;
 
 	if (nr >= ARRAY_SIZE(memview_ioctls))
 		return -ENOTTY;
 	desc = &memview_ioctls[nr];
-	if ((cmd & ~IOCSIZE_MASK) != (desc->cmd & ~IOCSIZE_MASK))
+	if ((call->cmd & ~IOCSIZE_MASK) != (desc->cmd & ~IOCSIZE_MASK))
 		return -ENOTTY;
+	if (call->ring && !desc->ring)
+		return -EOPNOTSUPP;
 	size = _IOC_SIZE(desc->cmd);
 	if (!size)
-		return usize ? -ENOTTY : desc->fn(view, NULL);
+		return usize ? -ENOTTY : desc->fn(view, NULL, call->nowait);
 
 	if (usize < desc->min_size)
 		return -EINVAL;
 	if (desc->cmd & IOC_IN) {
-		err = copy_struct_from_user(&buf, size, uarg, usize);
+		err = memview_call_arg(call, &buf, size);
 		if (err)
 			return err;
 	} else {
 		memset(&buf, 0, size);
 	}
-	if ((desc->cmd & IOC_OUT) && !memview_writable(uarg, usize))
-		return -EFAULT;
+	writes = (desc->cmd & IOC_OUT) && !call->karg;
+	if (writes) {
+		err = memview_writable(call->uarg, usize, call->nowait);
+		if (err)
+			return err;
+	}
 
-	ret = desc->fn(view, &buf);
-	if ((ret < 0 && !desc->explains) || !(desc->cmd & IOC_OUT))
+	ret = desc->fn(view, &buf, call->nowait);
+	if (!writes || (ret < 0 && !desc->explains) ||
+	    (ret == -EAGAIN && call->nowait))
 		return ret;
-	if (copy_to_user(uarg, &buf, min(usize, size)) ||
-	    (usize > size && clear_user(uarg + size, usize - size)))
+	/* It was there a moment ago. If it must be waited for now, so be it. */
+	if (copy_to_user(call->uarg, &buf, min(usize, size)) ||
+	    (usize > size && clear_user(call->uarg + size, usize - size)))
 		return desc->commits ? ret : -EFAULT;
 	return ret;
+}
+
+long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return memview_call(file->private_data, &(struct memview_call) {
+		.cmd	= cmd,
+		.uarg	= (void __user *)arg,
+	});
 }

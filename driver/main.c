@@ -70,6 +70,7 @@ static const struct file_operations memview_control_fops = {
 	.release	= memview_release,
 	.unlocked_ioctl	= memview_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
+	.uring_cmd	= memview_uring_cmd,
 	.show_fdinfo	= memview_show_fdinfo,
 	.llseek		= noop_llseek,
 };

@@ -5,6 +5,7 @@
  * Data flows one way: uAPI -> table -> source -> page table.
  *
  *   ioctl.c   the table operations, as user space calls them
+ *   uring.c   the same, called by io_uring
  *   update.c  what they have in common: check, prepare, apply or undo, zap
  *   table.c   which range is where in a view, and how spans cut ranges
  *   source.c  the mirrors of files in the controller's address space
@@ -279,6 +280,22 @@ struct memview_result {
 };
 
 /**
+ * struct memview_call - an operation, as it was called
+ * @cmd: number of the ioctl
+ * @uarg: its argument in user space; or
+ * @karg: a copy of it that the caller has made, to which nothing is written
+ * @ring: by io_uring, which not all can be
+ * @nowait: -EAGAIN rather than wait
+ */
+struct memview_call {
+	unsigned int cmd;
+	void __user *uarg;
+	const void *karg;
+	bool ring;
+	bool nowait;
+};
+
+/**
  * struct memview_mirror - a controller's address space, mirrored
  * @ref: held by its views and segments
  * @node: in the list of all mirrors
@@ -413,7 +430,11 @@ extern unsigned int memview_max_sources;
 extern struct workqueue_struct *memview_wq;
 
 /* ioctl.c */
+long memview_call(struct memview *view, const struct memview_call *call);
 long memview_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+/* uring.c */
+int memview_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags);
 
 /* view.c */
 struct memview *memview_create(void);
@@ -423,11 +444,12 @@ struct file *memview_view_file(struct memview *view, u32 rights);
 bool memview_is_view_file(const struct file *file);
 void memview_zap(struct memview *view, pgoff_t first, pgoff_t last);
 void memview_revoke(struct memview *view);
+bool memview_try_revoke(struct memview *view);
 void memview_revoke_later(struct memview *view);
 
 /* update.c */
 int memview_update(struct memview *view, struct memview_edit *edits,
-		   unsigned int nr, struct memview_result *result);
+		   unsigned int nr, bool nowait, struct memview_result *result);
 
 /* table.c */
 int memview_table_init(void);
@@ -458,14 +480,15 @@ struct memview_range *memview_attach_next(struct memview_range *range,
 /* source.c */
 void memview_source_exit(void);
 bool memview_file_is_hugetlb(const struct file *file);
-struct memview_mirror *memview_mirror_get_current(void);
+struct memview_mirror *memview_mirror_get_current(bool nowait);
 void memview_mirror_get(struct memview_mirror *mirror);
 void memview_mirror_put(struct memview_mirror *mirror);
 void memview_mirror_add(struct memview_mirror *mirror, struct memview *view);
 void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view);
 struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 					  struct memview *view,
-					  const struct memview_edit *edit);
+					  const struct memview_edit *edit,
+					  bool nowait);
 void memview_attach_put(struct memview_attach *attach);
 void memview_attach_done(struct memview_attach *attach);
 void memview_attach_put_list(struct list_head *idle);

@@ -450,13 +450,14 @@ static int memview_adopt_check_vma(const struct memview_edit *edit,
  * memview_adopt_check - can the mapping at edit->addr be adopted?
  * @mm: the controller's
  * @edit: what to map
+ * @nowait: -EAGAIN rather than wait for the mmap_lock
  * @segment: gets vm_file, start, first and last of it, or NULL. All of the VMAs
  *	and not only the span, so that the ranges to come find it, too.
  *
- * Return: 0, -EFAULT, -EINVAL, -ENODEV, -EACCES as for MEMVIEW_MAP_FD
+ * Return: 0, -EFAULT, -EINVAL, -ENODEV, -EACCES as for MEMVIEW_MAP_FD; -EAGAIN
  */
 static int memview_adopt_check(struct mm_struct *mm,
-			       const struct memview_edit *edit,
+			       const struct memview_edit *edit, bool nowait,
 			       struct memview_segment *segment)
 {
 	unsigned long len = (edit->last - edit->first + 1) << PAGE_SHIFT;
@@ -469,7 +470,10 @@ static int memview_adopt_check(struct mm_struct *mm,
 		return -EFAULT;
 	end = edit->addr + len;
 
-	mmap_read_lock(mm);
+	if (!nowait)
+		mmap_read_lock(mm);
+	else if (!mmap_read_trylock(mm))
+		return -EAGAIN;
 	for (addr = edit->addr; addr < end; addr = vma->vm_end) {
 		vma = find_vma(mm, addr);
 		err = memview_adopt_check_vma(edit, vma, addr);
@@ -527,7 +531,8 @@ static int memview_segment_adopt(struct memview_segment *segment,
 	err = memview_file_probe(edit->file, edit->file_first, prot);
 	if (err)
 		return err;
-	return memview_adopt_check(segment->mirror->mm, edit, segment);
+	return memview_adopt_check(segment->mirror->mm, edit, false,
+				   segment);
 }
 
 /* Unmaps what memview_segment_mmap() mapped, if it is still that. */
@@ -668,33 +673,44 @@ static bool memview_segment_matches(struct memview_segment *segment,
 /*
  * May new ranges map it? One from which nothing has been unmapped may; what the
  * controller does to it from now on is for memview_fault_resolve() to see.
+ *
+ * Return: whether they may, or -EAGAIN
  */
-static bool memview_segment_usable(struct memview_segment *segment)
+static int memview_segment_usable(struct memview_segment *segment, bool nowait)
 {
 	struct mm_struct *mm = segment->mirror->mm;
 	bool usable;
 
 	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE)
 		return true;
+	if (nowait)
+		return -EAGAIN;
 	mmap_read_lock(mm);
 	usable = memview_segment_revive(segment);
 	mmap_read_unlock(mm);
 	return usable;
 }
 
-/* A live segment of the mirror that serves for what is to be mapped, or NULL. */
+/*
+ * A live segment of the mirror that serves for what is to be mapped, or NULL; or
+ * -EAGAIN.
+ */
 static struct memview_segment *
 memview_segment_find(struct memview_mirror *mirror,
-		     const struct memview_edit *edit)
+		     const struct memview_edit *edit, bool nowait)
 {
 	struct memview_segment *segment;
+	int usable;
 
 	lockdep_assert_held(&mirror->lock);
 
 	list_for_each_entry(segment, &mirror->segments, node) {
 		if (!memview_segment_matches(segment, edit))
 			continue;
-		if (memview_segment_usable(segment)) {
+		usable = memview_segment_usable(segment, nowait);
+		if (usable < 0)
+			return ERR_PTR(usable);
+		if (usable) {
 			list_move(&segment->node, &mirror->segments);
 			return segment;
 		}
@@ -702,12 +718,15 @@ memview_segment_find(struct memview_mirror *mirror,
 	return NULL;
 }
 
-static int memview_segment_probe_exec(struct memview_segment *segment)
+static int memview_segment_probe_exec(struct memview_segment *segment,
+				      bool nowait)
 {
 	int err;
 
 	if (segment->exec_ok)
 		return 0;
+	if (nowait)
+		return -EAGAIN;
 	err = memview_file_probe(segment->file, segment->first,
 				 PROT_READ | PROT_EXEC);
 	if (!err)
@@ -792,20 +811,22 @@ memview_segment_make(struct memview_mirror *mirror,
 
 static struct memview_segment *
 memview_segment_get(struct memview_mirror *mirror,
-		    const struct memview_edit *edit)
+		    const struct memview_edit *edit, bool nowait)
 {
 	struct memview_segment *segment;
 	LIST_HEAD(idle);
 	int err;
 
 	if (edit->flags & MEMVIEW_MAP_ADOPT) {
-		err = memview_adopt_check(mirror->mm, edit, NULL);
+		err = memview_adopt_check(mirror->mm, edit, nowait, NULL);
 		if (err)
 			return ERR_PTR(err);
 	}
-	segment = memview_segment_find(mirror, edit);
+	segment = memview_segment_find(mirror, edit, nowait);
 	if (segment)
 		return segment;
+	if (nowait)
+		return ERR_PTR(-EAGAIN);
 
 	if (mirror->nr_segments >= READ_ONCE(memview_max_sources)) {
 		/* What the last operation left idle may not be in the list. */
@@ -832,16 +853,18 @@ memview_segment_get(struct memview_mirror *mirror,
  * @mirror: of the current process
  * @view: its ops_lock is held
  * @edit: what to map
+ * @nowait: -EAGAIN rather than wait for a lock, or make a mapping
  *
  * Finds, makes or adopts the segment, and finds or makes the view's attach to
  * it.
  *
- * Return: an attach with a reference, or the error of mmap(2); -EMFILE, -EINTR;
- * those of memview_adopt_check()
+ * Return: an attach with a reference, or the error of mmap(2); -EMFILE,
+ * -EINTR, -EAGAIN; those of memview_adopt_check()
  */
 struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 					  struct memview *view,
-					  const struct memview_edit *edit)
+					  const struct memview_edit *edit,
+					  bool nowait)
 {
 	struct memview_segment *segment;
 	struct memview_attach *attach;
@@ -849,14 +872,17 @@ struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 
 	lockdep_assert_held(&view->ops_lock);
 
-	mutex_lock(&mirror->lock);
-	segment = memview_segment_get(mirror, edit);
+	if (!nowait)
+		mutex_lock(&mirror->lock);
+	else if (!mutex_trylock(&mirror->lock))
+		return ERR_PTR(-EAGAIN);
+	segment = memview_segment_get(mirror, edit, nowait);
 	if (IS_ERR(segment)) {
 		mutex_unlock(&mirror->lock);
 		return ERR_CAST(segment);
 	}
 	if (edit->flags & MEMVIEW_MAP_EXEC) {
-		err = memview_segment_probe_exec(segment);
+		err = memview_segment_probe_exec(segment, nowait);
 		if (err)
 			goto err_unlock;
 	}
@@ -1035,10 +1061,11 @@ static struct memview_mirror *memview_mirror_find(struct mm_struct *mm)
 
 /**
  * memview_mirror_get_current - the mirror of this process's address space
+ * @nowait: -EAGAIN rather than make one
  *
- * Return: it, with a reference, or -ENOMEM, or -EINTR
+ * Return: it, with a reference, or -ENOMEM, -EINTR, or -EAGAIN
  */
-struct memview_mirror *memview_mirror_get_current(void)
+struct memview_mirror *memview_mirror_get_current(bool nowait)
 {
 	struct memview_mirror *mirror, *found;
 	int err;
@@ -1048,6 +1075,9 @@ struct memview_mirror *memview_mirror_get_current(void)
 	spin_unlock(&memview_mirrors_lock);
 	if (found)
 		return found;
+	/* Its notifier takes the mmap_lock, and all locks of the mappings. */
+	if (nowait)
+		return ERR_PTR(-EAGAIN);
 
 	mirror = kzalloc(sizeof(*mirror), GFP_KERNEL_ACCOUNT);
 	if (!mirror)

@@ -16,11 +16,14 @@
 #include "trace.h"
 
 /* Starts a table operation; with 0, mutex_unlock() must follow. */
-static int memview_update_begin(struct memview *view)
+static int memview_update_begin(struct memview *view, bool nowait)
 {
 	int err = 0;
 
-	mutex_lock(&view->ops_lock);
+	if (!nowait)
+		mutex_lock(&view->ops_lock);
+	else if (!mutex_trylock(&view->ops_lock))
+		return -EAGAIN;
 	if (view->dead)
 		err = -ESHUTDOWN;
 	else if (view->mirror && view->mirror->mm != current->mm)
@@ -87,7 +90,7 @@ static bool memview_edit_same_source(const struct memview_edit *edit,
 
 /* The source of what is to be mapped. */
 static int memview_edit_attach(struct memview *view, struct memview_edit *edit,
-			       const struct memview_edit *before)
+			       const struct memview_edit *before, bool nowait)
 {
 	struct memview_mirror *mirror = view->mirror;
 	struct memview_attach *attach;
@@ -98,11 +101,11 @@ static int memview_edit_attach(struct memview *view, struct memview_edit *edit,
 		return 0;
 	}
 	if (!mirror) {
-		mirror = memview_mirror_get_current();
+		mirror = memview_mirror_get_current(nowait);
 		if (IS_ERR(mirror))
 			return PTR_ERR(mirror);
 	}
-	attach = memview_attach_get(mirror, view, edit);
+	attach = memview_attach_get(mirror, view, edit, nowait);
 	if (IS_ERR(attach)) {
 		if (!view->mirror)
 			memview_mirror_put(mirror);
@@ -116,7 +119,7 @@ static int memview_edit_attach(struct memview *view, struct memview_edit *edit,
 
 /* @before: the edit before this one, or NULL. */
 static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
-				const struct memview_edit *before)
+				const struct memview_edit *before, bool nowait)
 {
 	if (edit->kind == MEMVIEW_EDIT_RESIZE)
 		return 0;
@@ -124,11 +127,14 @@ static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
 		return -ERANGE;
 	if (edit->kind != MEMVIEW_EDIT_MAP)
 		return 0;
+	/* Populating waits, for as long as it takes. */
+	if (nowait && (edit->flags & MEMVIEW_MAP_POPULATE))
+		return -EAGAIN;
 	/* The first meets this very table: no source is made for nothing. */
 	if (!before && !(edit->flags & MEMVIEW_MAP_REPLACE) &&
 	    !memview_is_free(view, edit->first, edit->last))
 		return -EEXIST;
-	return memview_edit_attach(view, edit, before);
+	return memview_edit_attach(view, edit, before, nowait);
 }
 
 /* Of an operation that has failed: what is mapped keeps what it needs. */
@@ -361,13 +367,15 @@ static int memview_update_commit(struct memview_change *change,
  * @edits: what to do, in this order, all or nothing; afterwards they are in
  *	another order, and only @file is of use
  * @nr: entries of @edits
+ * @nowait: wait neither for another operation nor for the controller's
+ *	mmap_lock
  * @result: what has come of it
  *
- * Return: 0 when no CPU can use any more what has been taken away; or the
- * errnos of the ioctls
+ * Return: 0 when no CPU can use any more what has been taken away; -EAGAIN when
+ * it would have to wait; or the errnos of the ioctls
  */
 int memview_update(struct memview *view, struct memview_edit *edits,
-		   unsigned int nr, struct memview_result *result)
+		   unsigned int nr, bool nowait, struct memview_result *result)
 {
 	struct memview_change change;
 	unsigned int i, maps = 0;
@@ -375,14 +383,14 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 
 	result->failed = nr;
 	result->removed = 0;
-	err = memview_update_begin(view);
+	err = memview_update_begin(view, nowait);
 	if (err)
 		return err;
 	memview_change_init(&change, view);
 
 	for (i = 0; i < nr; i++) {
 		err = memview_edit_prepare(view, &edits[i],
-					   i ? &edits[i - 1] : NULL);
+					   i ? &edits[i - 1] : NULL, nowait);
 		if (err) {
 			result->failed = i;
 			break;

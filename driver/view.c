@@ -160,18 +160,15 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last)
 			    true);
 }
 
-/**
- * memview_revoke - remove everything, for good
- * @view: the view
- */
-void memview_revoke(struct memview *view)
+static void memview_revoke_locked(struct memview *view)
 {
 	struct rb_root removed = RB_ROOT;
 	LIST_HEAD(idle);
 
-	mutex_lock(&view->ops_lock);
+	lockdep_assert_held(&view->ops_lock);
+
 	if (view->dead)
-		goto out_unlock;
+		return;
 
 	trace_memview_revoke(view);
 	down_write(&view->lock);
@@ -187,8 +184,27 @@ void memview_revoke(struct memview *view)
 
 	memview_table_free(&removed);
 	memview_attach_put_list(&idle);
-out_unlock:
+}
+
+/**
+ * memview_revoke - remove everything, for good
+ * @view: the view
+ */
+void memview_revoke(struct memview *view)
+{
+	mutex_lock(&view->ops_lock);
+	memview_revoke_locked(view);
 	mutex_unlock(&view->ops_lock);
+}
+
+/* The same, unless it would have to wait for another operation. */
+bool memview_try_revoke(struct memview *view)
+{
+	if (!mutex_trylock(&view->ops_lock))
+		return false;
+	memview_revoke_locked(view);
+	mutex_unlock(&view->ops_lock);
+	return true;
 }
 
 /* Revokes from where that cannot be done: under a notifier. */

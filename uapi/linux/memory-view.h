@@ -61,6 +61,7 @@
 #define MEMVIEW_FEATURE_UPDATE		0x02
 #define MEMVIEW_FEATURE_ADOPT		0x04
 #define MEMVIEW_FEATURE_POPULATE	0x08
+#define MEMVIEW_FEATURE_URING_CMD	0x10
 #define MEMVIEW_FEATURE_HUGE		0x20
 
 /* struct memview_op.op */
@@ -74,6 +75,12 @@
 /* struct memview_populate_info.flags */
 #define MEMVIEW_POPULATE_PEERS	0x01
 #define MEMVIEW_POPULATE_READ	0x02
+
+/* struct memview_sqe_cmd.flags */
+#define MEMVIEW_SQE_INLINE	0x01
+
+/* Largest structure that goes with a submission by MEMVIEW_SQE_INLINE. */
+#define MEMVIEW_SQE_INLINE_MAX	64
 
 /* struct memview_info.state */
 #define MEMVIEW_STATE_REVOKED	0x01
@@ -322,6 +329,50 @@ struct memview_populate_info {
 	__u32 flags;
 	__u32 __pad;
 	__u64 populated;
+};
+
+/**
+ * struct memview_sqe_cmd - what an io_uring submission has in sqe->cmd
+ * @arg: user pointer to the structure of the operation; 0 with
+ *	%MEMVIEW_SQE_INLINE, and for an operation without argument
+ * @flags: 0 or %MEMVIEW_SQE_INLINE
+ * @__pad: must be zero
+ *
+ * MEMVIEW_SET_SIZE, MEMVIEW_MAP_FD, MEMVIEW_UNMAP_FD, MEMVIEW_PROTECT,
+ * MEMVIEW_UPDATE and MEMVIEW_REVOKE can be submitted to an io_uring as
+ * %IORING_OP_URING_CMD: sqe->fd is the control fd, or its index with
+ * IOSQE_FIXED_FILE; sqe->cmd_op is the number of the ioctl, from which the
+ * kernel takes the size of the structure; all other fields that the operation
+ * does not need are 0.
+ *
+ * Without flags, @arg points to the structure, as in ioctl(2). It must stay
+ * until the completion, which is when results have been written to it.
+ *
+ * With %MEMVIEW_SQE_INLINE the structure follows @__pad in the submission, which
+ * needs a ring made with IORING_SETUP_SQE128. It is at most
+ * %MEMVIEW_SQE_INLINE_MAX bytes; those behind it mean nothing. Nothing is
+ * written to it: @unmapped and @failed are for those who use @arg.
+ *
+ * cqe->res is 0 or -errno, as ioctl(2) has it, and besides: EOPNOTSUPP: not one
+ * of these operations, or a kernel without %MEMVIEW_FEATURE_URING_CMD, or a ring
+ * made with IORING_SETUP_IOPOLL. EINVAL: unknown flag; nonzero padding;
+ * %MEMVIEW_SQE_INLINE in a ring without IORING_SETUP_SQE128, with a structure
+ * that is larger, or with @arg; @arg with an operation that has no argument.
+ * EINTR: as for MEMVIEW_MAP_FD. ECANCELED: an operation that it was linked to
+ * has failed.
+ *
+ * A completion means what the return of the ioctl means: what was taken away, no
+ * CPU can use any more. Operations that need not wait are done while they are
+ * submitted, others by a thread of the ring (a file's first MEMVIEW_MAP_FD, a
+ * view that another operation is busy with, an argument that is not in memory),
+ * so that of operations that are not linked (IOSQE_IO_LINK) or drained, one
+ * submitted later can be done earlier. File descriptors and what @arg points to
+ * are looked at when the operation is done.
+ */
+struct memview_sqe_cmd {
+	__u64 arg;
+	__u32 flags;
+	__u32 __pad;
 };
 
 /**
