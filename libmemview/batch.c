@@ -148,22 +148,29 @@ int memview_batch_protect(struct memview_batch *batch, uint64_t mem_offset,
 	});
 }
 
-int memview_batch_apply(struct memview *view, const struct memview_batch *batch,
-			size_t *failed, uint64_t *unmapped)
+void memview_batch_info(const struct memview_batch *batch,
+			struct memview_update_info *info)
 {
-	struct memview_update_info info = {
+	*info = (struct memview_update_info) {
 		.ops = (uintptr_t)batch->ops,
-		.count = batch->count,
+		.count = batch->count > MEMVIEW_BATCH_MAX ? UINT32_MAX : batch->count,
 		.op_size = sizeof(*batch->ops),
 		.failed = batch->count,	/* for failures that write nothing */
 	};
+}
+
+int memview_batch_apply(struct memview *view, const struct memview_batch *batch,
+			size_t *failed, uint64_t *unmapped)
+{
+	struct memview_update_info info;
 	int ret;
 
 	if (failed)
 		*failed = batch->count;
-	/* The kernel says EINVAL, and of what its field has no room for, less. */
+	/* The kernel says EINVAL. */
 	if (batch->count > MEMVIEW_BATCH_MAX)
 		return -E2BIG;
+	memview_batch_info(batch, &info);
 	ret = memview_control_ioctl(memview_get_fd(view), MEMVIEW_UPDATE, &info);
 	if (ret && failed)
 		*failed = info.failed;

@@ -8,6 +8,7 @@
 
 #pragma GCC visibility push(default)
 #include "memview.h"
+#include "memview_uring.h"
 #pragma GCC visibility pop
 
 /* Flags of the kernel's for which memview.h has functions. */
@@ -18,5 +19,14 @@
  * after a signal.
  */
 int memview_control_ioctl(int fd, unsigned long request, void *arg);
+
+struct memview_update_info;
+
+/*
+ * What MEMVIEW_UPDATE is to be told for a batch. Too large a count is one that
+ * the kernel refuses.
+ */
+void memview_batch_info(const struct memview_batch *batch,
+			struct memview_update_info *info);
 
 #endif /* LIBMEMVIEW_INTERNAL_H */

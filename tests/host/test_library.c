@@ -72,13 +72,13 @@ static void every_exported_symbol_has_version_0_1(void **state)
 		"! grep -v '@@LIBMEMVIEW_0\\.1$' have"), 0);
 }
 
-static void the_map_lists_exactly_the_functions_of_the_header(void **state)
+static void the_map_lists_exactly_the_functions_of_the_headers(void **state)
 {
 	(void)state;
 	assert_int_equal(shell(
 		"sed -n 's/^\tmemview_\\([a-z_]*\\);$/memview_\\1/p' \"$src/memview.map\" |"
 		" sort > want;"
-		"$cc -E -P -I\"$src\" -x c \"$src/memview.h\" | grep -o 'memview_[a-z_]*(' |"
+		"$cc -E -P -I\"$src\" -x c \"$src/memview_uring.h\" | grep -o 'memview_[a-z_]*(' |"
 		" tr -d '(' | sort > have; diff want have"), 0);
 }
 
@@ -112,24 +112,24 @@ static void the_header_is_c99_by_itself(void **state)
 {
 	(void)state;
 	assert_int_equal(shell(
-		"echo '#include <memview.h>' > a.c;"
-		"$cc -std=c99 $w -I\"$src\" -c a.c"), 0);
+		"for h in memview memview_uring; do echo \"#include <$h.h>\" > a.c;"
+		" $cc -std=c99 $w -I\"$src\" -c a.c; done"), 0);
 }
 
 static void the_header_is_cxx98_and_cxx20_by_itself(void **state)
 {
 	(void)state;
 	assert_int_equal(shell(
-		"echo '#include <memview.h>' > a.cc;"
-		"$cxx -std=c++98 $w -Wno-long-long -I\"$src\" -c a.cc;"
-		"$cxx -std=c++20 $w -I\"$src\" -c a.cc"), 0);
+		"for h in memview memview_uring; do echo \"#include <$h.h>\" > a.cc;"
+		" $cxx -std=c++98 $w -Wno-long-long -I\"$src\" -c a.cc;"
+		" $cxx -std=c++20 $w -I\"$src\" -c a.cc; done"), 0);
 }
 
 static void a_cxx_program_links_and_runs_with_every_function(void **state)
 {
 	(void)state;
 	assert_int_equal(shell(
-		"{ echo '#include <memview.h>'; echo 'static void (*use[])() = {';"
+		"{ echo '#include <memview_uring.h>'; echo 'static void (*use[])() = {';"
 		" sed -n 's/^\t\\(memview_[a-z_]*\\);$/(void (*)())\\1,/p' \"$src/memview.map\";"
 		" echo '}; int main() { memview *view = 0; memview_close(view);';"
 		" echo 'return !use[0] || memview_open_path(\"/dev/null\", &view) >= 0; }'; } > a.cc;"
@@ -141,17 +141,18 @@ static void the_header_does_not_include_the_uapi_or_any_linux_header(void **stat
 {
 	(void)state;
 	assert_int_equal(shell(
-		"echo '#include <memview.h>' > a.c;"
+		"echo '#include <memview_uring.h>' > a.c;"
 		"$cc -I\"$src\" -M a.c > have; grep -q 'memview\\.h' have;"
-		"! grep 'linux/\\|memory-view\\.h\\|asm/ioctl' have"), 0);
+		"! grep 'linux/\\|memory-view\\.h\\|asm/ioctl\\|liburing' have"), 0);
 }
 
 static void the_header_and_the_uapi_header_go_together_in_both_orders(void **state)
 {
 	(void)state;
 	assert_int_equal(shell(
-		"printf '#include <memview.h>\\n#include <linux/memory-view.h>\\n' > a.c;"
-		"printf '#include <linux/memory-view.h>\\n#include <memview.h>\\n' > b.c;"
+		"u='#include <linux/memory-view.h>\\n#include <linux/io_uring.h>\\n';"
+		"printf \"#include <memview_uring.h>\\n$u\" > a.c;"
+		"printf \"$u#include <memview_uring.h>\\n\" > b.c;"
 		"for f in a b; do cp $f.c $f.cc;"
 		" $cc -Wall -Wextra -Werror -I\"$src\" -I\"$uapi\" -c $f.c;"
 		" $cxx -Wall -Wextra -Werror -I\"$src\" -I\"$uapi\" -c $f.cc; done"), 0);
@@ -231,7 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(the_shared_library_exports_exactly_the_symbols_of_the_map),
 		CASE(every_exported_symbol_has_version_0_1),
-		CASE(the_map_lists_exactly_the_functions_of_the_header),
+		CASE(the_map_lists_exactly_the_functions_of_the_headers),
 		CASE(the_static_library_defines_only_memview_symbols),
 		CASE(the_library_calls_nothing_that_prints_or_exits),
 		CASE(the_soname_has_the_abi_version_and_libc_is_all_it_needs),
