@@ -50,6 +50,15 @@ bool memview_file_is_hugetlb(const struct file *file)
 	return file_inode(file)->i_sb->s_magic == HUGETLBFS_MAGIC;
 }
 
+/*
+ * mmap(2) says EAGAIN for more than RLIMIT_MEMLOCK after mlockall(MCL_FUTURE).
+ * To io_uring that means: call again.
+ */
+static int memview_mmap_error(unsigned long addr)
+{
+	return addr == (unsigned long)-EAGAIN ? -ENOMEM : (int)addr;
+}
+
 /* Even unmapping needs memory; without it the mapping would stay for ever. */
 static void memview_munmap(unsigned long addr, unsigned long len)
 {
@@ -418,7 +427,7 @@ static int memview_segment_mmap(struct memview_segment *segment)
 		if (addr == (unsigned long)-EINVAL)
 			return -ENODEV;
 		if (IS_ERR_VALUE(addr))
-			return (int)addr;
+			return memview_mmap_error(addr);
 		segment->start = addr;
 		err = memview_segment_own(segment);
 		/* Away from the neighbour it merged with, each time further. */
@@ -515,7 +524,7 @@ static int memview_file_probe(struct file *file, pgoff_t page,
 	if (addr == (unsigned long)-EINVAL)
 		return -ENODEV;
 	if (IS_ERR_VALUE(addr))
-		return (int)addr;
+		return memview_mmap_error(addr);
 	memview_munmap(addr, len);
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/userfaultfd.h>
 #include <memview_uring.h>
@@ -16,6 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define ENTRIES		64U
@@ -87,11 +91,13 @@ static void ring_start(struct fixture *f, enum kind k)
 /* What @info points to is the argument of @cmd; user_data is @id. */
 static struct io_uring_sqe *submission(int ctl, uint32_t cmd, void *info, uint64_t id)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
 	struct memview_sqe_cmd head = { 0 };
+	struct io_uring_sqe *sqe;
 	unsigned char *to;
 
-	need(sqe, "io_uring_get_sqe");
+	/* The kernel's thread gives room back some time after the completions. */
+	while (!(sqe = io_uring_get_sqe(&ring)))
+		need(io_uring_sqring_wait(&ring) > 0, "io_uring_sqring_wait");
 	to = (unsigned char *)sqe + offsetof(struct io_uring_sqe, cmd);
 	memset(sqe, 0, is_inline() ? 2 * sizeof(*sqe) : sizeof(*sqe));
 	sqe->opcode = IORING_OP_URING_CMD;
@@ -144,7 +150,7 @@ static bool nothing_completed(void)
 /* Submits what has been prepared, and says what became of it. */
 static int go(void)
 {
-	need(io_uring_submit(&ring) == 1, "io_uring_submit");
+	need(io_uring_submit(&ring) > 0, "io_uring_submit");
 	return completion(NULL);
 }
 
@@ -429,7 +435,7 @@ static void malformed_submissions_are_einval(struct fixture *f)
 	assert_int_equal(fdinfo(f->ctl, "size"), 8 * PAGE);
 }
 
-static void polled_completions_are_eopnotsupp(struct fixture *f)
+static void polled_completions_are_eopnotsupp_or_work(struct fixture *f)
 {
 	struct memview_size_info info = { 8 * PAGE };
 	int err = ring_init(INLINE, IORING_SETUP_IOPOLL);
@@ -437,11 +443,30 @@ static void polled_completions_are_eopnotsupp(struct fixture *f)
 	if (err)
 		SKIP("no such ring: %s", strerrorname_np(err));
 	submission(f->ctl, MEMVIEW_SET_SIZE, &info, 0);
-	EXPECT_ERRNO(EOPNOTSUPP, go());
+	if (!go()) {
+		/* Since some version after 6.12. */
+		assert_int_equal(fdinfo(f->ctl, "size"), 8 * PAGE);
+		return;
+	}
+	assert_int_equal(errno, EOPNOTSUPP);
 	assert_int_equal(fdinfo(f->ctl, "size"), VIEW_PAGES * PAGE);
 }
 
 /* ---- one after the other ---- */
+
+/*
+ * From 6.10 on io_uring kept looking at a submission of a driver's until it had
+ * been issued, which for one that is linked is later; 6.14 took a copy again.
+ */
+static bool kernel_looks_again(void)
+{
+	unsigned int major, minor;
+	struct utsname name;
+
+	uname(&name);
+	assert_int_equal(sscanf(name.release, "%u.%u", &major, &minor), 2);
+	return major == 6 && minor >= 10 && minor < 14;
+}
 
 /*
  * Each does what only works after the one before it. The submissions are
@@ -469,8 +494,9 @@ static void links_keep_the_order(struct fixture *f)
 			if (i < ENTRIES - 1)
 				sqes[i]->flags |= IOSQE_IO_LINK;
 		}
-		assert_int_equal(io_uring_submit(&ring), ENTRIES);
-		if (kind == POINTER || kind == INLINE || kind == WORKER) {
+		assert_true(io_uring_submit(&ring) > 0);
+		if (kind != POINTER_POLLED && kind != INLINE_POLLED &&
+		    !kernel_looks_again()) {
 			for (unsigned int i = 0; i < ENTRIES; i++)
 				memset(sqes[i], 0xff, sizeof(*sqes[i]) << is_inline());
 		}
@@ -787,6 +813,37 @@ static void operations_that_are_missing_are_waited_for(struct fixture *f)
 	close(uffd);
 }
 
+/*
+ * Kind, control fd, file: a process that may lock little, and has all its mappings locked: by the
+ * ring as by ioctl(2) a source that is too large fails, and not with EAGAIN, for
+ * which rings may try for ever. Return: 0, or which of them was wrong.
+ */
+static long op_map_more_than_can_be_locked(const long *a)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+	struct rlimit few = { 16 * PAGE, 16 * PAGE };
+	struct fixture f = { .ctl = (int)a[1], .file = (int)a[2] };
+
+	if (ring_init((enum kind)a[0], 0) || setrlimit(RLIMIT_MEMLOCK, &few) ||
+	    syscall(SYS_capset, &header, none) || mlockall(MCL_FUTURE))
+		return 1;
+	if (mv_map(f.ctl, f.file, 0, 32 * PAGE, 0, RW) != -1 || errno != ENOMEM)
+		return 2;
+	if (ring_map(&f, 0, 0, 32, RW) != -1 || errno != ENOMEM)
+		return 3;
+	return 0;
+}
+
+static void too_much_to_lock_is_enomem(struct fixture *f)
+{
+	struct peer *p = peer_spawn();
+	int ctl = EXPECT_CALL(p, op_ctl_open, 64 * PAGE);
+	int file = EXPECT_CALL(p, op_memfd, 64 * PAGE, 0);
+
+	EXPECT_VALUE(0, CALL(p, op_map_more_than_can_be_locked, f->tc->param, ctl, file));
+}
+
 enum { THAW, KILL };
 
 /*
@@ -996,7 +1053,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(other_ioctls_are_eopnotsupp, "pointer", POINTER),
 	CASE_VARIANT(other_ioctls_are_eopnotsupp, "inline", INLINE),
 	ALL_KINDS(malformed_submissions_are_einval),
-	CASE(polled_completions_are_eopnotsupp),
+	CASE(polled_completions_are_eopnotsupp_or_work),
 	ALL_KINDS(links_keep_the_order),
 	ALL_KINDS(failing_link_cancels_the_rest),
 	ALL_KINDS(no_write_arrives_after_the_completion),
@@ -1011,6 +1068,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(argument_that_is_missing_is_waited_for, "pointer, polled", POINTER_POLLED),
 	CASE_VARIANT(operations_that_are_missing_are_waited_for, "inline", INLINE),
 	CASE_VARIANT(operations_that_are_missing_are_waited_for, "inline, polled", INLINE_POLLED),
+	CASE_VARIANT(too_much_to_lock_is_enomem, "worker", WORKER),
 	{ .name = "waiting_operations_complete", .run = waiting_operations_complete,
 	  .variant = "thaw", .param = THAW, .backings = ON(EXT4) },
 	{ .name = "waiting_operations_complete", .run = waiting_operations_complete,
