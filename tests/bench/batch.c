@@ -5,6 +5,8 @@
  */
 #include "bench.h"
 
+#include <liburing.h>
+#include <memview_uring.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -69,6 +71,66 @@ static void unmap_update(struct memview *view)
 
 static const struct way by_update = { map_update, unmap_update };
 
+/* One ring, in which all of the submissions have room. */
+static struct io_uring ring;
+
+/* All that was prepared, by one system call. */
+static void submit_all(unsigned int nr)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, seen = 0;
+
+	check(io_uring_submit_and_wait(&ring, nr), "io_uring_submit_and_wait");
+	io_uring_for_each_cqe(&ring, head, cqe) {
+		check(cqe->res, "an operation in a ring");
+		seen++;
+	}
+	if (seen != nr)
+		errx(1, "%u of %u operations have completed", seen, nr);
+	io_uring_cq_advance(&ring, seen);
+}
+
+/* A ring that has been used: it keeps the memory of what was submitted. */
+static void make_ring(void)
+{
+	size_t i;
+
+	check(io_uring_queue_init(PAGES, &ring, IORING_SETUP_SQE128),
+	      "io_uring_queue_init");
+	for (i = 0; i < PAGES; i++)
+		io_uring_prep_nop(io_uring_get_sqe(&ring));
+	submit_all(PAGES);
+}
+
+/*
+ * The first makes the source, which is done by a thread of the ring; those
+ * submitted together with it would all wait for it there.
+ */
+static void map_uring(struct memview *view, int fd)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++) {
+		memview_prep_map(io_uring_get_sqe(&ring), view, 2 * i * PAGE, fd,
+				 i * PAGE, PAGE, MEMVIEW_READ | MEMVIEW_WRITE, NULL);
+		if (!i)
+			submit_all(1);
+	}
+	submit_all(PAGES - 1);
+}
+
+static void unmap_uring(struct memview *view)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		memview_prep_unmap(io_uring_get_sqe(&ring), view, 2 * i * PAGE, PAGE,
+				   NULL);
+	submit_all(PAGES);
+}
+
+static const struct way by_uring = { map_uring, unmap_uring };
+
 static double map_cost(const struct way *way)
 {
 	int fd = shared_file;
@@ -127,6 +189,20 @@ void unmap_batch_update(const struct bench *bench, double *values)
 {
 	(void)bench;
 	values[0] = unmap_cost(&by_update);
+}
+
+void map_batch_uring(const struct bench *bench, double *values)
+{
+	(void)bench;
+	make_ring();
+	values[0] = map_cost(&by_uring);
+}
+
+void unmap_batch_uring(const struct bench *bench, double *values)
+{
+	(void)bench;
+	make_ring();
+	values[0] = unmap_cost(&by_uring);
 }
 
 /* The rival maps into a free part of the address space: nothing to replace. */

@@ -228,8 +228,9 @@ struct unmap_param {
 
 cost_fn unmap_view, unmap_punch, unmap_own;
 
-cost_fn map_batch_ioctl, map_batch_update, map_batch_mmap;
-cost_fn unmap_batch_ioctl, unmap_batch_update, unmap_batch_munmap;
+cost_fn map_batch_ioctl, map_batch_update, map_batch_uring, map_batch_mmap;
+cost_fn unmap_batch_ioctl, unmap_batch_update, unmap_batch_uring;
+cost_fn unmap_batch_munmap;
 
 /**
  * struct remote_param - mappings in another process

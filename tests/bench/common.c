@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
+#include <memview_uring.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -260,8 +262,18 @@ const char *no_update(void)
 	       NULL : "this driver has no MEMVIEW_UPDATE";
 }
 
-/* When there are some, their rows get contenders; see struct way. */
 const char *no_io_uring(void)
 {
-	return "this driver has no io_uring commands";
+	struct memview_status status;
+	struct memview *view = make_view(0);
+	struct io_uring ring;
+
+	check(memview_info(view, &status), "memview_info");
+	memview_close(view);
+	if (!(status.features & MEMVIEW_CAN_URING))
+		return "this driver has no io_uring commands";
+	if (io_uring_queue_init(1, &ring, IORING_SETUP_SQE128))
+		return "this kernel makes no io_uring";
+	io_uring_queue_exit(&ring);
+	return NULL;
 }

@@ -153,10 +153,10 @@ const struct bench bench_table[] = {
 
 	MAP_BATCH("ioctl", NULL, map_batch_ioctl),
 	MAP_BATCH("UPDATE", no_update, map_batch_update),
-	MAP_BATCH("io_uring", no_io_uring, NULL),
+	MAP_BATCH("io_uring", no_io_uring, map_batch_uring),
 	UNMAP_BATCH("ioctl", NULL, unmap_batch_ioctl),
 	UNMAP_BATCH("UPDATE", no_update, unmap_batch_update),
-	UNMAP_BATCH("io_uring", no_io_uring, NULL),
+	UNMAP_BATCH("io_uring", no_io_uring, unmap_batch_uring),
 
 	REMOTE("1 at a time", NULL, .batch = 1),
 	REMOTE("64 at a time", NULL, .batch = 64),
