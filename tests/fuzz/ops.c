@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/memory-view.h>
 #include <poll.h>
 #include <sched.h>
@@ -313,6 +314,99 @@ static void do_populate(const uint8_t *a)
 	};
 
 	ioctl(ctl_of(a[0]), MEMVIEW_POPULATE, &arg);
+}
+
+/* A ring for each thread, with room for arguments in submissions. */
+static bool ring_submission(const uint8_t *a, struct io_uring *ring, void *arg)
+{
+	static const uint32_t cmds[] = {
+		MEMVIEW_MAP_FD, MEMVIEW_UNMAP_FD, MEMVIEW_PROTECT, MEMVIEW_SET_SIZE,
+		MEMVIEW_UPDATE, MEMVIEW_MAP_FD, MEMVIEW_UNMAP_FD, MEMVIEW_REVOKE,
+	};
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct memview_sqe_cmd head = { 0 };
+	uint32_t cmd = cmds[a[5] & 7];
+	char *to = (char *)sqe + offsetof(struct io_uring_sqe, cmd);
+
+	if (!sqe)
+		return false;
+	memset(sqe, 0, 2 * sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = ctl_of(a[0]);
+	sqe->cmd_op = cmd;
+	sqe->flags = a[5] & 16 ? IOSQE_ASYNC : 0;
+	if (a[5] & 8) {
+		head.flags = MEMVIEW_SQE_INLINE;
+		memcpy(to + sizeof(head), arg, _IOC_SIZE(cmd));
+	} else if (_IOC_SIZE(cmd)) {
+		head.arg = a[2] == 0xee ? (uintptr_t)slot_of(a[3]) : (uintptr_t)arg;
+	}
+	if (a[4] == 0xff)
+		head.flags ^= a[3];
+	memcpy(to, &head, sizeof(head));
+	return true;
+}
+
+static void do_ring(const uint8_t *a)
+{
+	static __thread struct io_uring ring;
+	static __thread bool have_ring;
+	/* Of what is still on its way, too. */
+	static __thread union {
+		struct memview_map_fd_info map;
+		struct memview_unmap_fd_info unmap;
+		struct memview_protect_info protect;
+		struct memview_size_info size;
+		struct memview_update_info update;
+	} arg;
+	static __thread struct memview_op op;
+	unsigned int i, nr = a[5] & 32 ? 3 : 1;
+
+	if (!have_ring && io_uring_queue_init(8, &ring, IORING_SETUP_SQE128))
+		return;
+	have_ring = true;
+	memset(&arg, 0, sizeof(arg));
+	switch (a[5] & 7) {
+	case 0:
+	case 5:
+		arg.map = (struct memview_map_fd_info){
+			.fd = file_of(a[1]), .mem_offset = offset_of(a[2]),
+			.fd_offset = offset_of(a[3]), .size = size_of(a[3]),
+			.flags = rights_of(a[4]),
+		};
+		atomic_store(&world->owner[a[0] % NR_VIEWS], 1 + (int)PROCESS_OF(this_lane));
+		break;
+	case 1:
+	case 6:
+		arg.unmap.mem_offset = offset_of(a[2]);
+		arg.unmap.size = size_of(a[3]);
+		break;
+	case 2:
+		arg.protect.mem_offset = offset_of(a[2]);
+		arg.protect.size = size_of(a[3]);
+		arg.protect.flags = (a[4] & 0x17) | MEMVIEW_MAP_READ;
+		break;
+	case 3:
+		arg.size.size = (a[2] & 127) * PAGE;
+		break;
+	case 4:
+		op = (struct memview_op){
+			.op = MEMVIEW_OP_UNMAP, .mem_offset = offset_of(a[2]),
+			.size = size_of(a[3]),
+		};
+		arg.update = (struct memview_update_info){
+			.ops = a[4] & 1 ? (uintptr_t)slot_of(a[4]) : (uintptr_t)&op,
+			.count = 1, .op_size = sizeof(op),
+		};
+	}
+	for (i = 0; i < nr && ring_submission(a, &ring, &arg); i++)
+		;
+	/* Some are left to themselves. */
+	if (a[5] & 64)
+		io_uring_submit(&ring);
+	else
+		io_uring_submit_and_wait(&ring, i);
+	io_uring_cq_advance(&ring, io_uring_cq_ready(&ring));
 }
 
 static void do_revoke(const uint8_t *a)
@@ -894,6 +988,7 @@ const struct op_type op_types[] = {
 	{ "protect",	do_protect,	8 },
 	{ "update",	do_update,	8 },
 	{ "populate",	do_populate,	6 },
+	{ "ring",	do_ring,	8 },
 	{ "viewfd",	do_viewfd,	3 },
 	{ "revoke",	do_revoke,	1 },
 	{ "query",	do_query,	3 },

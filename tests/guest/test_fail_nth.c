@@ -13,6 +13,7 @@
 #include "common.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -549,7 +550,8 @@ static void protect_cuts_twice(struct fixture *f)
 }
 
 /* Cuts what it has made itself, for which it comes back for more memory. */
-static long act_update(struct fixture *f)
+static long update(struct fixture *f, long (*call)(struct fixture *f,
+						   struct memview_update_info *u))
 {
 	struct memview_op ops[] = {
 		{ .op = MEMVIEW_OP_MAP, .flags = RW, .mem_offset = 64 * PAGE,
@@ -562,7 +564,49 @@ static long act_update(struct fixture *f)
 		.ops = (uintptr_t)ops, .count = 3, .op_size = sizeof(ops[0]),
 	};
 
-	return ioctl(f->ctl, MEMVIEW_UPDATE, &u);
+	return call(f, &u);
+}
+
+static long update_by_ioctl(struct fixture *f, struct memview_update_info *u)
+{
+	return ioctl(f->ctl, MEMVIEW_UPDATE, u);
+}
+
+static long act_update(struct fixture *f)
+{
+	return update(f, update_by_ioctl);
+}
+
+static struct io_uring ring;
+
+/* Where io_uring itself fails to submit or to wait, that is done again. */
+static long update_by_ring(struct fixture *f, struct memview_update_info *u)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+	struct memview_sqe_cmd head = { .arg = (uintptr_t)u };
+	struct io_uring_cqe *cqe;
+	long ret;
+
+	if (!sqe)
+		abort();
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = f->ctl;
+	sqe->cmd_op = MEMVIEW_UPDATE;
+	memcpy((char *)sqe + offsetof(struct io_uring_sqe, cmd), &head, sizeof(head));
+	while (io_uring_submit(&ring) < 0)
+		;
+	while (io_uring_wait_cqe(&ring, &cqe) < 0)
+		;
+	ret = cqe->res;
+	io_uring_cqe_seen(&ring, cqe);
+	errno = ret < 0 ? -ret : 0;
+	return ret < 0 ? -1 : ret;
+}
+
+static long act_update_by_ring(struct fixture *f)
+{
+	return update(f, update_by_ring);
 }
 
 static void check_updated(struct fixture *f, long ret)
@@ -577,6 +621,20 @@ static void check_updated(struct fixture *f, long ret)
 	check_intact(f, 10);
 	READS(f, 66, WORD(2));
 	WRITE_SEGV(f, 69);
+}
+
+/* ECANCELED: io_uring has no memory for a thread. */
+static void update_cuts_what_it_maps_by_ring(struct fixture *f)
+{
+	int ret = io_uring_queue_init(4, &ring, 0);
+
+	if (ret)
+		SKIP("no io_uring: %s", strerrorname_np(-ret));
+	sweep(f, &(const struct call){
+		.what = "UPDATE by a ring", .prepare = prepare_table,
+		.act = act_update_by_ring, .check = check_updated,
+		.errnos = { ENOMEM, EFAULT, ECANCELED }, .must_fail = 3,
+	});
 }
 
 static void update_cuts_what_it_maps(struct fixture *f)
@@ -1274,6 +1332,7 @@ static const struct test_case cases[] = {
 	CASE(unmap_fd_cuts),
 	CASE(protect_cuts_twice),
 	CASE(update_cuts_what_it_maps),
+	CASE(update_cuts_what_it_maps_by_ring),
 	CASE(get_viewfd),
 	CASE(get_viewfd_rights),
 	CASE_VARIANT(query, "few", 20),

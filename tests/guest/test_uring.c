@@ -97,7 +97,7 @@ static struct io_uring_sqe *submission(int ctl, uint32_t cmd, void *info, uint64
 
 	/* The kernel's thread gives room back some time after the completions. */
 	while (!(sqe = io_uring_get_sqe(&ring)))
-		need(io_uring_sqring_wait(&ring) > 0, "io_uring_sqring_wait");
+		need(io_uring_sqring_wait(&ring) >= 0, "io_uring_sqring_wait");
 	to = (unsigned char *)sqe + offsetof(struct io_uring_sqe, cmd);
 	memset(sqe, 0, is_inline() ? 2 * sizeof(*sqe) : sizeof(*sqe));
 	sqe->opcode = IORING_OP_URING_CMD;
