@@ -20,9 +20,13 @@
 #define MEMVIEW_MAX_SIZE	round_down(MAX_LFS_FILESIZE, PAGE_SIZE)
 #define MEMVIEW_QUERY_MAX	SZ_1M
 
-/* An argument of any version; in a call that must not wait, if it is there. */
-static int memview_copy_in(void *to, size_t size, const void __user *from,
-			   size_t usize, bool nowait)
+/*
+ * An argument of any version; in a call that must not wait, if it is there.
+ * Inline, because a copy of constant size needs fewer checks.
+ */
+static __always_inline int
+memview_copy_in(void *to, size_t size, const void __user *from, size_t usize,
+		bool nowait)
 {
 	int err;
 
