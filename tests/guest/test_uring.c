@@ -6,13 +6,14 @@
  */
 #include "adv.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/userfaultfd.h>
 #include <memview_uring.h>
-#include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -844,26 +845,61 @@ static void too_much_to_lock_is_enomem(struct fixture *f)
 	EXPECT_VALUE(0, CALL(p, op_map_more_than_can_be_locked, f->tc->param, ctl, file));
 }
 
-enum { THAW, KILL };
+static atomic_bool mmap_now;
+
+static void *mmap_when_told(void *tid)
+{
+	atomic_store((atomic_int *)tid, gettid());
+	while (!atomic_load(&mmap_now))
+		nap();
+	mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return NULL;
+}
+
+static long op_mmap_thread(const long *a)	/* -> tid */
+{
+	static atomic_int tid;
+	pthread_t thread;
+
+	(void)a;
+	if (pthread_create(&thread, NULL, mmap_when_told, (void *)&tid))
+		return -1;
+	while (!atomic_load(&tid))
+		nap();
+	return atomic_load(&tid);
+}
+
+static long op_mmap_now(const long *a)
+{
+	(void)a;
+	atomic_store(&mmap_now, true);
+	return 0;
+}
+
+enum { UNMAP, UNMAP_KILLED, MAP_OTHER_VIEW, MAP_WHILE_MMAP };
 
 /*
- * A peer's fault on a frozen file system holds the controller's mmap_lock; then a
- * source cannot be made, and who makes it has the view's lock: what comes next
- * waits for that. Nothing waits where it was submitted. In the end all of it is
- * done; or the controller is killed, and waits for nothing.
+ * A peer's fault on a frozen file system holds the controller's mmap_lock. A new
+ * source cannot be made then, and who makes it has locks of the view and of the
+ * controller: what comes next, even with a known source, waits for those; or, where
+ * it is an mmap(2) that waits, for the mmap_lock. But nothing waits where it was
+ * submitted. In the end all of it is done; or the controller is killed, and waits
+ * for nothing.
  */
 static void waiting_operations_complete(struct fixture *f)
 {
 	struct peer *thawer = peer_spawn(), *p = peer_spawn();
-	int thaw_fd = peer_send_fd(thawer, f->file), file, other;
-	bool map_waits, unmap_waits, pending = true;
+	int thaw_fd = peer_send_fd(thawer, f->file), file, other, view2, thread;
+	bool first_waits, second_waits, pending = false;
+	unsigned long how = f->tc->param, view;
 	struct outcome o = { 0 };
 	struct controller c;
-	unsigned long view;
 
 	controller_with_ring(&c, INLINE);
 	file = peer_send_fd(c.peer, f->file);
 	other = EXPECT_CALL(c.peer, op_memfd, CTL_PAGES * PAGE, 100);
+	view2 = EXPECT_CALL(c.peer, op_ctl_open, CTL_PAGES * PAGE);
+	thread = how == MAP_WHILE_MMAP ? EXPECT_CALL(c.peer, op_mmap_thread) : 0;
 	EXPECT_CALL(c.peer, op_ctl_unmap, c.ctl, 0, CTL_PAGES);
 	/* It has seen what it will touch, for no fault of its own gets through. */
 	EXPECT_CALL(c.peer, op_submit_map, c.ctl, file, 0, 8, RW | MEMVIEW_MAP_LAZY_WRITE);
@@ -880,32 +916,45 @@ static void waiting_operations_complete(struct fixture *f)
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
 	START(p, op_write, view + PAGE, (long)SECRET);
-	map_waits = EVENTUALLY(state_of(p->pid) == 'D');
-	if (map_waits)
+	first_waits = EVENTUALLY(state_of(p->pid) == 'D');
+	if (first_waits && how == MAP_WHILE_MMAP) {
+		o = CALL(c.peer, op_mmap_now);
+		first_waits = EVENTUALLY(state_of(thread) == 'D');
+	} else if (first_waits) {
 		o = CALL(c.peer, op_submit_map, c.ctl, other, 8, 4, RW);
-	map_waits = map_waits && o.ret == 1 && EVENTUALLY(workers(c.peer->pid, 'D') == 1);
-	if (map_waits)
+		first_waits = o.ret == 1 && EVENTUALLY(workers(c.peer->pid, 'D') == 1);
+	}
+	if (first_waits && how == MAP_OTHER_VIEW)
+		o = CALL(c.peer, op_submit_map, view2, file, 8, 4, RW);
+	else if (first_waits && how == MAP_WHILE_MMAP)
+		o = CALL(c.peer, op_submit_map, c.ctl, file, 8, 4, RW);
+	else if (first_waits)
 		o = CALL(c.peer, op_submit_unmap, c.ctl, 0, 1);
-	unmap_waits = map_waits && o.ret == 1 && EVENTUALLY(workers(c.peer->pid, 'D') == 2);
-	if (unmap_waits)
+	second_waits = first_waits && o.ret == 1 &&
+		       EVENTUALLY(workers(c.peer->pid, 'D') ==
+				  (how == MAP_WHILE_MMAP ? 1 : 2));
+	if (second_waits)
 		pending = CALL(c.peer, op_nothing_completed).ret == 1;
-	if (f->tc->param == KILL)
+	if (how == UNMAP_KILLED)
 		peer_kill(c.peer);
 	atomic_store(&shared->ready, 1);
 	EXPECT_VALUE(1, FINISH(thawer, "thawing: something waited for it"));
-	assert_true(map_waits);
-	assert_true(unmap_waits);
+	assert_true(first_waits);
+	assert_true(second_waits);
 	assert_true(pending);
 	assert_false(FINISH(p, "write after the thaw").died);
-	if (f->tc->param == KILL) {
+	if (how == UNMAP_KILLED) {
 		assert_int_equal(CALL(p, op_read, view + PAGE).sig, SIGBUS);
 		return;
 	}
 	EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
-	EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
-	EXPECT_VALUE(WORD(100), CALL(p, op_read, view + 8 * PAGE));
-	EXPECT_SIGBUS(view, CALL(p, op_read, view));
+	if (how != MAP_WHILE_MMAP)
+		EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
+	EXPECT_VALUE(how == MAP_WHILE_MMAP ? WORD(0) : WORD(100),
+		     CALL(p, op_read, view + 8 * PAGE));
 	EXPECT_VALUE(SECRET, CALL(p, op_read, view + PAGE));
+	if (how == UNMAP)
+		EXPECT_SIGBUS(view, CALL(p, op_read, view));
 }
 
 /* Control fd: submits an unmap whose argument will never be there. */
@@ -1045,6 +1094,10 @@ static void registered_control_fd_dies_with_the_controller(struct fixture *f)
 	EXPECT_VALUE(0, CALL(child, op_close_ring));
 }
 
+#define WAITING(v, p) \
+	{ .name = "waiting_operations_complete", .run = waiting_operations_complete, \
+	  .variant = v, .param = p, .backings = ON(EXT4) }
+
 static const struct test_case cases[] = {
 	ALL_KINDS(operations_work),
 	CASE_VARIANT(library_calls_work, "pointer", POINTER),
@@ -1069,10 +1122,10 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(operations_that_are_missing_are_waited_for, "inline", INLINE),
 	CASE_VARIANT(operations_that_are_missing_are_waited_for, "inline, polled", INLINE_POLLED),
 	CASE_VARIANT(too_much_to_lock_is_enomem, "worker", WORKER),
-	{ .name = "waiting_operations_complete", .run = waiting_operations_complete,
-	  .variant = "thaw", .param = THAW, .backings = ON(EXT4) },
-	{ .name = "waiting_operations_complete", .run = waiting_operations_complete,
-	  .variant = "kill", .param = KILL, .backings = ON(EXT4) },
+	WAITING("unmap", UNMAP),
+	WAITING("unmap, killed", UNMAP_KILLED),
+	WAITING("map in another view", MAP_OTHER_VIEW),
+	WAITING("map during mmap", MAP_WHILE_MMAP),
 	CASE_VARIANT(process_ends_with_a_request_in_flight, "SIGKILL", BY_SIGKILL),
 	CASE_VARIANT(process_ends_with_a_request_in_flight, "exit", BY_EXIT),
 	CASE_VARIANT(child_of_the_controller_is_eio, "pointer", POINTER),
