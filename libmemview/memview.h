@@ -72,6 +72,8 @@ extern "C" {
 #define MEMVIEW_CAN_ADOPT	(1ULL << 2)
 /* struct memview_status.features: huge pages are mapped by huge entries. */
 #define MEMVIEW_CAN_HUGE	(1ULL << 5)
+/* struct memview_status.features: what memview_prep_map(), ... submit works. */
+#define MEMVIEW_CAN_URING	(1ULL << 4)
 
 /* Largest count that memview_query() takes. */
 #define MEMVIEW_QUERY_MAX	(1U << 20)

@@ -28,9 +28,6 @@
 extern "C" {
 #endif
 
-/* struct memview_status.features: the kernel takes these operations. */
-#define MEMVIEW_CAN_URING	(1ULL << 4)
-
 struct io_uring_sqe;
 
 /**

@@ -354,8 +354,8 @@ struct memview_populate_info {
  * written to it: @unmapped and @failed are for those who use @arg.
  *
  * cqe->res is 0 or -errno, as ioctl(2) has it, and besides: EOPNOTSUPP: not one
- * of these operations, or a kernel without %MEMVIEW_FEATURE_URING_CMD, or a ring
- * made with IORING_SETUP_IOPOLL. EINVAL: unknown flag; nonzero padding;
+ * of these operations, or a driver without %MEMVIEW_FEATURE_URING_CMD, or (not on
+ * every kernel) a ring made with IORING_SETUP_IOPOLL. EINVAL: unknown flag; nonzero padding;
  * %MEMVIEW_SQE_INLINE in a ring without IORING_SETUP_SQE128, with a structure
  * that is larger, or with @arg; @arg with an operation that has no argument.
  * EINTR: as for MEMVIEW_MAP_FD. ECANCELED: an operation that it was linked to
