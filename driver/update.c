@@ -367,8 +367,7 @@ static int memview_update_commit(struct memview_change *change,
  * @edits: what to do, in this order, all or nothing; afterwards they are in
  *	another order, and only @file is of use
  * @nr: entries of @edits
- * @nowait: wait neither for another operation nor for the controller's
- *	mmap_lock
+ * @nowait: wait neither for another operation nor for the controller
  * @result: what has come of it
  *
  * Return: 0 when no CPU can use any more what has been taken away; -EAGAIN when

@@ -882,16 +882,16 @@ enum { UNMAP, UNMAP_KILLED, MAP_OTHER_VIEW, MAP_WHILE_MMAP };
  * A peer's fault on a frozen file system holds the controller's mmap_lock. A new
  * source cannot be made then, and who makes it has locks of the view and of the
  * controller: what comes next, even with a known source, waits for those; or, where
- * it is an mmap(2) that waits, for the mmap_lock. But nothing waits where it was
- * submitted. In the end all of it is done; or the controller is killed, and waits
- * for nothing.
+ * it is an mmap(2) that waits, for the mmap_lock, if its source has lost something and
+ * has to be looked at. But nothing waits where it was submitted. In the end all of it
+ * is done; or the controller is killed, and waits for nothing.
  */
 static void waiting_operations_complete(struct fixture *f)
 {
 	struct peer *thawer = peer_spawn(), *p = peer_spawn();
 	int thaw_fd = peer_send_fd(thawer, f->file), file, other, view2, thread;
-	bool first_waits, second_waits, pending = false;
-	unsigned long how = f->tc->param, view;
+	bool first_waits, second_waits, pending = false, at_once = true;
+	unsigned long how = f->tc->param, view, addr;
 	struct outcome o = { 0 };
 	struct controller c;
 
@@ -907,6 +907,11 @@ static void waiting_operations_complete(struct fixture *f)
 	EXPECT_CALL(c.peer, op_submit_unmap, c.ctl, 6, 1);
 	EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
 	EXPECT_VALUE(1, CALL(c.peer, op_nothing_completed));
+	if (how == MAP_WHILE_MMAP) {
+		EXPECT_CALL(c.peer, op_ctl_map, c.ctl, other, 0, 4, 8, RW);
+		addr = EXPECT_CALL(c.peer, op_ctl_source, c.ctl, 8);
+		EXPECT_CALL(c.peer, op_munmap, addr + 15 * PAGE, PAGE);
+	}
 	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
 	EXPECT_OK(fsync(f->file));
 	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
@@ -920,6 +925,10 @@ static void waiting_operations_complete(struct fixture *f)
 	if (first_waits && how == MAP_WHILE_MMAP) {
 		o = CALL(c.peer, op_mmap_now);
 		first_waits = EVENTUALLY(state_of(thread) == 'D');
+		/* With a source that is whole there is nothing to wait for. */
+		CALL(c.peer, op_submit_map, c.ctl, file, 12, 2, RW);
+		at_once = CALL(c.peer, op_nothing_completed).ret == 0;
+		CALL(c.peer, op_completion, 0);
 	} else if (first_waits) {
 		o = CALL(c.peer, op_submit_map, c.ctl, other, 8, 4, RW);
 		first_waits = o.ret == 1 && EVENTUALLY(workers(c.peer->pid, 'D') == 1);
@@ -927,7 +936,7 @@ static void waiting_operations_complete(struct fixture *f)
 	if (first_waits && how == MAP_OTHER_VIEW)
 		o = CALL(c.peer, op_submit_map, view2, file, 8, 4, RW);
 	else if (first_waits && how == MAP_WHILE_MMAP)
-		o = CALL(c.peer, op_submit_map, c.ctl, file, 8, 4, RW);
+		o = CALL(c.peer, op_submit_map, c.ctl, other, 14, 2, RW);
 	else if (first_waits)
 		o = CALL(c.peer, op_submit_unmap, c.ctl, 0, 1);
 	second_waits = first_waits && o.ret == 1 &&
@@ -942,6 +951,7 @@ static void waiting_operations_complete(struct fixture *f)
 	assert_true(first_waits);
 	assert_true(second_waits);
 	assert_true(pending);
+	assert_true(at_once);
 	assert_false(FINISH(p, "write after the thaw").died);
 	if (how == UNMAP_KILLED) {
 		assert_int_equal(CALL(p, op_read, view + PAGE).sig, SIGBUS);
@@ -950,8 +960,7 @@ static void waiting_operations_complete(struct fixture *f)
 	EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
 	if (how != MAP_WHILE_MMAP)
 		EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
-	EXPECT_VALUE(how == MAP_WHILE_MMAP ? WORD(0) : WORD(100),
-		     CALL(p, op_read, view + 8 * PAGE));
+	EXPECT_VALUE(WORD(100), CALL(p, op_read, view + (how == MAP_WHILE_MMAP ? 14 : 8) * PAGE));
 	EXPECT_VALUE(SECRET, CALL(p, op_read, view + PAGE));
 	if (how == UNMAP)
 		EXPECT_SIGBUS(view, CALL(p, op_read, view));
