@@ -659,7 +659,10 @@ static long op_nothing_completed(const long *a)
 	return nothing_completed();
 }
 
-/* Control fd, fd that has a source: none of it takes a thread of the ring. */
+/*
+ * Control fd, fd that has a source: none of it takes a thread of the ring. The last
+ * page stays, so that the source is never idle: its collection takes locks.
+ */
 static long op_all_of_it(const long *a)
 {
 	struct fixture f = { .ctl = (int)a[0], .file = (int)a[1] };
@@ -672,12 +675,12 @@ static long op_all_of_it(const long *a)
 	};
 
 	for (int i = 0; i < 10; i++) {
-		if (ring_unmap(&f, 0, CTL_PAGES) ||
+		if (ring_unmap(&f, 0, CTL_PAGES - 1) ||
 		    ring_map(&f, 0, 0, 4, RW) || ring_protect(&f, 1, 2, R) ||
 		    ring_map(&f, 0, 4, 2, RW | MEMVIEW_MAP_REPLACE) ||
 		    ring_unmap(&f, 0, 1) || ring_call(f.ctl, MEMVIEW_UPDATE, &update) ||
-		    ring_set_size(&f, 5) || ring_set_size(&f, CTL_PAGES) ||
-		    ring_map(&f, 5, 0, CTL_PAGES - 5, RW))
+		    ring_set_size(&f, CTL_PAGES + 1) || ring_set_size(&f, CTL_PAGES) ||
+		    ring_map(&f, 7, 0, CTL_PAGES - 8, RW))
 			return -1;
 	}
 	return ring_call(f.ctl, MEMVIEW_REVOKE, NULL);
