@@ -720,13 +720,14 @@ static void new_source_takes_a_thread(struct fixture *f)
 	assert_true(workers(c.peer->pid, 0) > 0);
 }
 
-static void asking_for_exec_takes_a_thread(struct fixture *f)
+/* More than the entry in the table: to populate it, or to ask for X. */
+static void asking_for_more_takes_a_thread(struct fixture *f)
 {
 	struct controller c;
 
-	controller_with_ring(&c, f->tc->param);
+	controller_with_ring(&c, INLINE);
 	EXPECT_CALL(c.peer, op_ctl_unmap, c.ctl, 0, 4);
-	EXPECT_VALUE(1, CALL(c.peer, op_submit_map, c.ctl, c.fd, 0, 4, RWX));
+	EXPECT_VALUE(1, CALL(c.peer, op_submit_map, c.ctl, c.fd, 0, 4, f->tc->param));
 	EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
 	assert_true(workers(c.peer->pid, 0) > 0);
 }
@@ -1127,7 +1128,8 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(known_sources_take_no_thread, "inline, polled", INLINE_POLLED),
 	CASE_VARIANT(new_source_takes_a_thread, "pointer", POINTER),
 	CASE_VARIANT(new_source_takes_a_thread, "inline", INLINE),
-	CASE_VARIANT(asking_for_exec_takes_a_thread, "inline", INLINE),
+	CASE_VARIANT(asking_for_more_takes_a_thread, "exec", RWX),
+	CASE_VARIANT(asking_for_more_takes_a_thread, "populate", RW | MEMVIEW_MAP_POPULATE),
 	ALL_KINDS(first_map_may_be_by_a_ring),
 	CASE_VARIANT(argument_that_is_missing_is_waited_for, "pointer", POINTER),
 	CASE_VARIANT(argument_that_is_missing_is_waited_for, "pointer, polled", POINTER_POLLED),

@@ -363,8 +363,9 @@ struct memview_populate_info {
  *
  * A completion means what the return of the ioctl means: what was taken away, no
  * CPU can use any more. Operations that need not wait are done while they are
- * submitted, others by a thread of the ring (a file's first MEMVIEW_MAP_FD, a
- * view that another operation is busy with, an argument that is not in memory),
+ * submitted, others by a thread of the ring (a file's first MEMVIEW_MAP_FD,
+ * %MEMVIEW_MAP_POPULATE, a view that another operation is busy with, an argument
+ * that is not in memory),
  * so that of operations that are not linked (IOSQE_IO_LINK) or drained, one
  * submitted later can be done earlier. File descriptors and what @arg points to
  * are looked at when the operation is done.
