@@ -56,6 +56,23 @@ void memview_prep_map(struct io_uring_sqe *sqe, struct memview *view,
 		      struct memview_arg *arg);
 
 /**
+ * memview_prep_adopt() - what memview_adopt() does
+ * @sqe: the submission
+ * @view: as for memview_adopt(), as are the following
+ * @mem_offset: first byte in the view
+ * @addr: where the process has mapped the span
+ * @fd: as for memview_prep_map()
+ * @fd_offset: first byte in the file
+ * @size: bytes to map
+ * @flags: MEMVIEW_READ, ...
+ * @arg: memory for the arguments, or NULL
+ */
+void memview_prep_adopt(struct io_uring_sqe *sqe, struct memview *view,
+			uint64_t mem_offset, void *addr, int fd,
+			uint64_t fd_offset, uint64_t size, unsigned int flags,
+			struct memview_arg *arg);
+
+/**
  * memview_prep_replace() - what memview_replace() does
  * @sqe: the submission
  * @view: as for memview_replace(), as are the following

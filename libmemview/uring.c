@@ -58,25 +58,38 @@ static void prep(struct io_uring_sqe *sqe, struct memview *view, uint32_t cmd,
 	memcpy(to, &sqe_cmd, sizeof(sqe_cmd));
 }
 
-/* As in batch.c: the flag is none of memview.h's, and the kernel would obey it. */
-static unsigned int map_flags(unsigned int flags, unsigned int how)
+static void prep_map(struct io_uring_sqe *sqe, struct memview *view,
+		     uint64_t mem_offset, void *addr, int fd, uint64_t fd_offset,
+		     uint64_t size, unsigned int flags, unsigned int how,
+		     struct memview_arg *arg)
 {
-	return flags & MEMVIEW_MAP_REPLACE ? ~0U : flags | how;
+	struct memview_map_fd_info info = {
+		.fd = fd,
+		/* As in batch.c: not memview.h's flags are unknown ones. */
+		.flags = flags & MEMVIEW_HOW_TO_MAP ? ~0U : flags | how,
+		.fd_offset = fd_offset,
+		.size = size,
+		.mem_offset = mem_offset,
+		.addr = (uintptr_t)addr,
+	};
+
+	prep(sqe, view, MEMVIEW_MAP_FD, &info, arg);
 }
 
 void memview_prep_map(struct io_uring_sqe *sqe, struct memview *view,
 		      uint64_t mem_offset, int fd, uint64_t fd_offset,
 		      uint64_t size, unsigned int flags, struct memview_arg *arg)
 {
-	struct memview_map_fd_info info = {
-		.fd = fd,
-		.flags = map_flags(flags, 0),
-		.fd_offset = fd_offset,
-		.size = size,
-		.mem_offset = mem_offset,
-	};
+	prep_map(sqe, view, mem_offset, NULL, fd, fd_offset, size, flags, 0, arg);
+}
 
-	prep(sqe, view, MEMVIEW_MAP_FD, &info, arg);
+void memview_prep_adopt(struct io_uring_sqe *sqe, struct memview *view,
+			uint64_t mem_offset, void *addr, int fd,
+			uint64_t fd_offset, uint64_t size, unsigned int flags,
+			struct memview_arg *arg)
+{
+	prep_map(sqe, view, mem_offset, addr, fd, fd_offset, size, flags,
+		 MEMVIEW_MAP_ADOPT, arg);
 }
 
 void memview_prep_replace(struct io_uring_sqe *sqe, struct memview *view,
@@ -84,15 +97,8 @@ void memview_prep_replace(struct io_uring_sqe *sqe, struct memview *view,
 			  uint64_t size, unsigned int flags,
 			  struct memview_arg *arg)
 {
-	struct memview_map_fd_info info = {
-		.fd = fd,
-		.flags = map_flags(flags, MEMVIEW_MAP_REPLACE),
-		.fd_offset = fd_offset,
-		.size = size,
-		.mem_offset = mem_offset,
-	};
-
-	prep(sqe, view, MEMVIEW_MAP_FD, &info, arg);
+	prep_map(sqe, view, mem_offset, NULL, fd, fd_offset, size, flags,
+		 MEMVIEW_MAP_REPLACE, arg);
 }
 
 void memview_prep_unmap(struct io_uring_sqe *sqe, struct memview *view,

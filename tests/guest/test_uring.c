@@ -254,6 +254,27 @@ static void operations_work(struct fixture *f)
 	EXPECT_ERRNO(ESHUTDOWN, ring_map(f, 0, 4, 1, R));
 }
 
+/* Of a mapping of the controller's own: by a thread first, then at once. */
+static void adoption_works(struct fixture *f)
+{
+	struct memview_map_fd_info info = map_info(f->file, 0, 4, 8, RW | MEMVIEW_MAP_ADOPT);
+	char *plain = map_file(f, PROT_READ | PROT_WRITE);
+
+	ring_start(f, f->tc->param);
+	info.addr = (uintptr_t)plain + 4 * PAGE;
+	for (int i = 0; i < 3; i++) {
+		info.mem_offset = i * 8 * PAGE;
+		EXPECT_OK(ring_call(f->ctl, MEMVIEW_MAP_FD, &info));
+		WRITES(f, 8 * i + 7, WORD(11));
+		assert_int_equal(source_addr_at(f->ctl, 8 * i), info.addr);
+	}
+	info.addr = (uintptr_t)plain;
+	info.mem_offset = 24 * PAGE;
+	EXPECT_REFUSED(f->ctl, EINVAL, ring_call(f->ctl, MEMVIEW_MAP_FD, &info));
+	info.addr = PAGE;
+	EXPECT_REFUSED(f->ctl, EFAULT, ring_call(f->ctl, MEMVIEW_MAP_FD, &info));
+}
+
 /* libmemview's side of it. */
 static void library_calls_work(struct fixture *f)
 {
@@ -1113,6 +1134,7 @@ static void registered_control_fd_dies_with_the_controller(struct fixture *f)
 
 static const struct test_case cases[] = {
 	ALL_KINDS(operations_work),
+	ALL_KINDS(adoption_works),
 	CASE_VARIANT(library_calls_work, "pointer", POINTER),
 	CASE_VARIANT(library_calls_work, "inline", INLINE),
 	ALL_KINDS(refusals_are_those_of_the_ioctls),

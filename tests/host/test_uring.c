@@ -89,6 +89,19 @@ static void map_is_map_fd(void **state)
 			      MEMVIEW_READ | MEMVIEW_WRITE, where_));
 }
 
+static void adopt_is_map_fd_with_its_flag_and_address(void **state)
+{
+	struct memview_map_fd_info info = {
+		.fd = 7, .flags = MEMVIEW_MAP_READ | MEMVIEW_MAP_ADOPT, .fd_offset = 0x2000,
+		.size = 0x3000, .mem_offset = 0x1000, .addr = (uintptr_t)&sub,
+	};
+
+	(void)state;
+	BOTH(MEMVIEW_MAP_FD, info,
+	     memview_prep_adopt(&sub.sqe, view, 0x1000, &sub, 7, 0x2000, 0x3000, MEMVIEW_READ,
+				where_));
+}
+
 static void replace_is_map_fd_with_its_flag(void **state)
 {
 	struct memview_map_fd_info info = {
@@ -103,7 +116,7 @@ static void replace_is_map_fd_with_its_flag(void **state)
 }
 
 /* As memview_map() refuses it, so does the kernel for what these say. */
-static void the_uapis_replace_flag_is_none(void **state)
+static void the_uapis_own_flags_are_none(void **state)
 {
 	struct memview_map_fd_info info = {
 		.fd = 7, .flags = ~0U, .size = 0x1000,
@@ -113,6 +126,9 @@ static void the_uapis_replace_flag_is_none(void **state)
 	BOTH(MEMVIEW_MAP_FD, info,
 	     memview_prep_map(&sub.sqe, view, 0, 7, 0, 0x1000,
 			      MEMVIEW_READ | MEMVIEW_MAP_REPLACE, where_));
+	BOTH(MEMVIEW_MAP_FD, info,
+	     memview_prep_map(&sub.sqe, view, 0, 7, 0, 0x1000,
+			      MEMVIEW_READ | MEMVIEW_MAP_ADOPT, where_));
 	BOTH(MEMVIEW_MAP_FD, info,
 	     memview_prep_replace(&sub.sqe, view, 0, 7, 0, 0x1000,
 				  MEMVIEW_READ | MEMVIEW_MAP_REPLACE, where_));
@@ -235,8 +251,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(map_is_map_fd),
+		CASE(adopt_is_map_fd_with_its_flag_and_address),
 		CASE(replace_is_map_fd_with_its_flag),
-		CASE(the_uapis_replace_flag_is_none),
+		CASE(the_uapis_own_flags_are_none),
 		CASE(unmap_is_unmap_fd),
 		CASE(protect_is_protect),
 		CASE(set_size_is_set_size),
