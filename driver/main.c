@@ -10,7 +10,7 @@
 unsigned int memview_fault_around = 16;
 module_param_named(fault_around_pages, memview_fault_around, uint, 0644);
 MODULE_PARM_DESC(fault_around_pages,
-		 "Pages that one fault maps at most, 1 to 64 (default 16)");
+		 "Pages that one fault maps, 1 to 64 (default 16); grows with a sequence, but for 1");
 
 unsigned long memview_max_ranges = 1UL << 22;
 module_param_named(max_ranges, memview_max_ranges, ulong, 0644);

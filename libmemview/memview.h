@@ -99,7 +99,8 @@ struct memview_batch;
  * @nr_ranges: ranges in the view now
  * @max_ranges: most ranges that a view can have
  * @page_size: unit of offsets and sizes, in bytes
- * @fault_around: pages that one fault of a peer maps at most
+ * @fault_around: pages that one fault of a peer maps at most, but for those
+ *	that continue a sequence: up to 256, unless this is 1
  * @max_sources: most mappings of its files that the driver makes or adopts in
  *	one controller
  * @revoked: 1 if the view is revoked, else 0

@@ -95,7 +95,8 @@
  * @page_size: unit of offsets and sizes, in bytes
  * @state: MEMVIEW_STATE_* bits
  * @fault_around: pages that one fault maps at most, or huge pages where it
- *	makes huge entries (module parameter fault_around_pages)
+ *	makes huge entries (module parameter fault_around_pages); unless that is
+ *	1, a fault that continues a sequence maps more, up to 256 pages
  * @max_sources: most mappings of its files that the driver makes or adopts in
  *	one controller (module parameter max_sources)
  * @huge_entries: huge page-table entries that were made for peers so far
