@@ -362,7 +362,9 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 		memview_fault_window(fault, source_vma, source_addr);
 	}
 
-	for (nr = fault->base;;) {
+	/* Of a window that has grown, no more than it takes to see the page. */
+	nr = fault->nr > fault->base ? fault->index + 1 : fault->nr;
+	for (;;) {
 		ret = memview_fault_snapshot(fault, source_addr, nr);
 		if (ret)
 			return ret;

@@ -173,37 +173,37 @@ static int memview_addr_check(u64 addr, u32 flags)
 
 /* With 0, edit->file is held. */
 static int memview_edit_map(struct memview_edit *edit,
-			    const struct memview_map_fd_info *info)
+			    const struct memview_op *op)
 {
 	int err;
 
-	err = memview_rights_check(info->flags, MEMVIEW_MAP_RIGHTS |
+	err = memview_rights_check(op->flags, MEMVIEW_MAP_RIGHTS |
 				   MEMVIEW_MAP_REPLACE |
 				   MEMVIEW_MAP_LAZY_WRITE |
 				   MEMVIEW_MAP_POPULATE | MEMVIEW_MAP_ADOPT);
 	if (!err)
-		err = memview_addr_check(info->addr, info->flags);
+		err = memview_addr_check(op->addr, op->flags);
 	if (!err)
-		err = memview_edit_span(edit, info->mem_offset, info->size);
+		err = memview_edit_span(edit, op->mem_offset, op->size);
 	if (!err)
-		err = memview_span_check(info->fd_offset, info->size);
+		err = memview_span_check(op->fd_offset, op->size);
 	if (err)
 		return err;
 
 	edit->kind = MEMVIEW_EDIT_MAP;
-	edit->flags = info->flags;
-	if (info->flags & MEMVIEW_MAP_POPULATE) {
+	edit->flags = op->flags;
+	if (op->flags & MEMVIEW_MAP_POPULATE) {
 		/* A batch puts others in the place of first and last. */
 		edit->populate_first = edit->first;
 		edit->populate_nr = edit->last - edit->first + 1;
 	}
-	edit->file_first = info->fd_offset >> PAGE_SHIFT;
-	edit->addr = info->addr;
-	edit->file = fget(info->fd);
+	edit->file_first = op->fd_offset >> PAGE_SHIFT;
+	edit->addr = op->addr;
+	edit->file = fget(op->fd);
 	if (!edit->file)
 		return -EBADF;
-	err = memview_file_check(edit->file, info->flags,
-				 info->fd_offset + info->size);
+	err = memview_file_check(edit->file, op->flags,
+				 op->fd_offset + op->size);
 	if (err)
 		fput(edit->file);
 	return err;
@@ -224,10 +224,18 @@ static void memview_edit_populate(struct memview *view,
 static long memview_map_fd(struct memview *view, void *arg, bool nowait)
 {
 	const struct memview_map_fd_info *info = arg;
+	const struct memview_op op = {
+		.fd		= info->fd,
+		.flags		= info->flags,
+		.fd_offset	= info->fd_offset,
+		.size		= info->size,
+		.mem_offset	= info->mem_offset,
+		.addr		= info->addr,
+	};
 	struct memview_edit edit = {};
 	long ret;
 
-	ret = memview_edit_map(&edit, info);
+	ret = memview_edit_map(&edit, &op);
 	if (ret)
 		return ret;
 	ret = min(memview_update_one(view, &edit, nowait), 0L);
@@ -283,14 +291,7 @@ static int memview_edit_parse(struct memview_edit *edit,
 	if (op->__pad)
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_MAP)
-		return memview_edit_map(edit, &(struct memview_map_fd_info) {
-			.fd		= op->fd,
-			.flags		= op->flags,
-			.fd_offset	= op->fd_offset,
-			.size		= op->size,
-			.mem_offset	= op->mem_offset,
-			.addr		= op->addr,
-		});
+		return memview_edit_map(edit, op);
 	if (op->fd || op->fd_offset || op->addr)
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_PROTECT)
@@ -334,7 +335,8 @@ static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
 			info->failed = nr;
 			break;
 		}
-		cond_resched();
+		if (nr % 64 == 63)
+			cond_resched();
 	}
 	if (!err) {
 		err = memview_update(view, edits, nr, nowait, &result);
@@ -342,7 +344,8 @@ static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
 		info->unmapped = result.removed << PAGE_SHIFT;
 	}
 	for (i = 0; i < nr && !err; i++)
-		memview_edit_populate(view, &edits[i]);
+		if (edits[i].flags & MEMVIEW_MAP_POPULATE)
+			memview_edit_populate(view, &edits[i]);
 	while (nr--)
 		if (edits[nr].file)
 			fput(edits[nr].file);

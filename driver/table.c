@@ -25,9 +25,18 @@ INTERVAL_TREE_DEFINE(struct memview_range, file_node, pgoff_t,
 
 static struct kmem_cache *memview_range_cache;
 
+/* What has a constructor is not zeroed each time (init_on_alloc). */
+static void memview_range_ctor(void *object)
+{
+	memset(object, 0, sizeof(struct memview_range));
+}
+
 int __init memview_table_init(void)
 {
-	memview_range_cache = KMEM_CACHE(memview_range, SLAB_ACCOUNT);
+	memview_range_cache = kmem_cache_create("memview_range",
+						sizeof(struct memview_range), 0,
+						SLAB_ACCOUNT,
+						memview_range_ctor);
 	return memview_range_cache ? 0 : -ENOMEM;
 }
 
