@@ -14,21 +14,25 @@
 #include <unistd.h>
 
 #define NR		16UL	/* pages that the guest sees */
+#define BLOCK		(HUGE_SIZE / PAGE)
 #define CODE_AT		0x1000
-#define VIEW_AT		0x10000
+#define VIEW_AT		HUGE_SIZE	/* so that KVM may map it by huge entries */
 
-/* Real mode; ds is at the view, bx the page in it. */
+/* Real mode, but ds reaches all memory; ebx is the address of the page. */
 static const unsigned char guest_code[] = {
-	[0x00] = 0x8b, 0x07,		/* mov (%bx), %ax */
-	[0x02] = 0xf4,			/* hlt */
-	[0x10] = 0x89, 0x07,		/* mov %ax, (%bx) */
-	[0x12] = 0xf4,			/* hlt */
-	[0x20] = 0xff, 0x07,		/* incw (%bx) */
-	[0x22] = 0x41,			/* inc %cx */
-	[0x23] = 0xeb, 0xfb,		/* jmp to incw */
+	[0x00] = 0x67, 0x8b, 0x03,	/* mov (%ebx), %ax */
+	[0x03] = 0xf4,			/* hlt */
+	[0x10] = 0x67, 0x89, 0x03,	/* mov %ax, (%ebx) */
+	[0x13] = 0xf4,			/* hlt */
+	[0x20] = 0x67, 0xff, 0x03,	/* incw (%ebx) */
+	[0x23] = 0x41,			/* inc %cx */
+	[0x24] = 0xeb, 0xfa,		/* jmp to incw */
+	[0x30] = 0x67, 0x8b, 0x03,	/* mov (%ebx), %ax */
+	[0x33] = 0x67, 0x89, 0x83, 0x00, 0x10, 0x00, 0x00, /* mov %ax, 0x1000(%ebx) */
+	[0x3a] = 0xeb, 0xf4,		/* jmp to the first mov */
 };
 
-enum { DO_READ = 0x00, DO_WRITE = 0x10, DO_LOOP = 0x20 };
+enum { DO_READ = 0x00, DO_WRITE = 0x10, DO_LOOP = 0x20, DO_COPY = 0x30 };
 
 /* What is no plain success of KVM_RUN. */
 #define EXITED(reason)	(0x100000L | (reason))
@@ -39,12 +43,12 @@ static int vm, vcpu;
 static struct kvm_run *run_area;
 static unsigned long view_at;
 
-/* view address -> 0. In a peer, which is a process of its own. */
+/* view address, pages -> 0. In a peer, which is a process of its own. */
 static long op_kvm_start(const long *a)
 {
 	struct kvm_userspace_memory_region slot[2] = {
 		{ .slot = 0, .guest_phys_addr = CODE_AT, .memory_size = PAGE },
-		{ .slot = 1, .guest_phys_addr = VIEW_AT, .memory_size = NR * PAGE,
+		{ .slot = 1, .guest_phys_addr = VIEW_AT, .memory_size = a[1] * PAGE,
 		  .userspace_addr = a[0] },
 	};
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -70,8 +74,10 @@ static long op_kvm_start(const long *a)
 		return -1;
 	sregs.cs.base = 0;
 	sregs.cs.selector = 0;
-	sregs.ds.base = VIEW_AT;
-	sregs.ds.selector = VIEW_AT >> 4;
+	sregs.ds.base = 0;
+	sregs.ds.selector = 0;
+	sregs.ds.limit = 0xffffffff;
+	sregs.ds.g = 1;
 	return ioctl(vcpu, KVM_SET_SREGS, &sregs);
 }
 
@@ -102,14 +108,15 @@ static int run_vcpu(unsigned long page)
 static long op_kvm_run(const long *a)
 {
 	struct kvm_regs regs = {
-		.rip = CODE_AT + a[0], .rbx = a[1] * PAGE, .rax = a[2], .rflags = 2,
+		.rip = CODE_AT + a[0], .rbx = VIEW_AT + a[1] * PAGE, .rax = a[2],
+		.rflags = 2,
 	};
 	long ret;
 	int err;
 
 	if (ioctl(vcpu, KVM_SET_REGS, &regs))
 		return EXITED(0xfff);
-	ret = a[0] == DO_LOOP ? run_vcpu((unsigned long)a[1]) : ioctl(vcpu, KVM_RUN, 0);
+	ret = a[0] >= DO_LOOP ? run_vcpu((unsigned long)a[1]) : ioctl(vcpu, KVM_RUN, 0);
 	err = errno;
 	if (ret) {
 		errno = err;
@@ -137,6 +144,15 @@ static long op_kvm_cx(const long *a)
 
 	(void)a;
 	return ioctl(vcpu, KVM_GET_REGS, &regs) ? -1 : (long)(regs.rcx & 0xffff);
+}
+
+/* What it has read last. */
+static long op_kvm_ax(const long *a)
+{
+	struct kvm_regs regs;
+
+	(void)a;
+	return ioctl(vcpu, KVM_GET_REGS, &regs) ? -1 : (long)(regs.rax & 0xffff);
 }
 
 static void load_kvm(void)
@@ -170,13 +186,13 @@ static void need_kvm(void)
 	close(fd);
 }
 
-static void start(struct fixture *f, uint32_t rights)
+static void start_on(struct fixture *f, unsigned long nr, uint32_t rights)
 {
 	struct outcome o;
 
 	need_kvm();
-	map_pages(f, 0, 0, NR, rights);
-	EXPECT_CALL(f->peer, op_kvm_start, f->view);
+	map_pages(f, 0, 0, nr, rights);
+	EXPECT_CALL(f->peer, op_kvm_start, f->view, nr);
 	o = CALL(f->peer, op_kvm_run, DO_READ, 1, 0);
 	if (o.ret == -1 && o.err == EFAULT &&
 	    is_tail_page(map_file(f, PROT_READ) + PAGE)) {
@@ -184,6 +200,11 @@ static void start(struct fixture *f, uint32_t rights)
 		SKIP("this KVM refuses tail pages of large folios in VM_PFNMAP mappings");
 	}
 	EXPECT_VALUE(1, o);
+}
+
+static void start(struct fixture *f, uint32_t rights)
+{
+	start_on(f, NR, rights);
 }
 
 static uint16_t count(struct fixture *f, unsigned long page)
@@ -275,7 +296,7 @@ static void lazy_write_gives_mmio_but_never_less_than_the_truth(struct fixture *
 
 	need_kvm();
 	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
-	EXPECT_CALL(f->peer, op_kvm_start, f->view);
+	EXPECT_CALL(f->peer, op_kvm_start, f->view, NR);
 	EXPECT_VALUE(3, CALL(f->peer, op_kvm_run, DO_READ, 3));
 	o = CALL(f->peer, op_kvm_run, DO_WRITE, 3, 55);
 	if (o.ret == MMIO_WRITE)
@@ -403,7 +424,7 @@ static void guest_keeps_plain_memory(struct fixture *f)
 	need_kvm();
 	fd = peer_send_fd(f->peer, f->file);
 	plain = EXPECT_CALL(f->peer, op_mmap, fd, NR * PAGE, PROT_READ | PROT_WRITE, 0);
-	EXPECT_CALL(f->peer, op_kvm_start, plain);
+	EXPECT_CALL(f->peer, op_kvm_start, plain, NR);
 	map_pages(f, 0, 0, NR, RW);
 	start_counting(f, 5);
 	EXPECT_OK(mv_revoke(f->ctl));
@@ -414,6 +435,214 @@ static void guest_keeps_plain_memory(struct fixture *f)
 	}
 	peer_kill(f->peer);
 }
+
+/* ---- the peer has huge entries, and so may KVM ---- */
+
+static unsigned long huge_entries(struct fixture *f, bool *can)
+{
+	struct memview_info info;
+
+	EXPECT_OK(mv_info(f->ctl, &info));
+	if (can)
+		*can = info.features & MEMVIEW_FEATURE_HUGE;
+	return info.huge_entries;
+}
+
+#define KVM_HUGE	"/sys/kernel/debug/kvm/pages_2m"
+
+/*
+ * A guest on two blocks, with WORD(page) in each page. Nobody but KVM has touched
+ * the view when this returns: its faults have made the two entries.
+ */
+static void start_huge(struct fixture *f)
+{
+	long kvm_had = get_number(KVM_HUGE);
+	bool can;
+	char *map;
+
+	need_kvm();
+	huge_entries(f, &can);
+	if (!can)
+		SKIP("no huge entries in VM_PFNMAP mappings before 6.12");
+	/* One entry for each fault. */
+	set_module_param(f, "fault_around_pages", 1);
+	map = map_file(f, PROT_READ | PROT_WRITE);
+	for (unsigned long i = 0; i < 2 * BLOCK; i++)
+		*(uint64_t *)(map + i * PAGE) = WORD(i);
+	munmap(map, f->file_size);
+
+	start_on(f, 2 * BLOCK, RW);
+	assert_int_equal(huge_entries(f, NULL), 1);
+	EXPECT_VALUE(BLOCK + 9, CALL(f->peer, op_kvm_run, DO_READ, BLOCK + 9));
+	assert_int_equal(huge_entries(f, NULL), 2);
+	assert_int_equal(fdinfo(f->ctl, "faults"), 2);
+	if (kvm_had >= 0)
+		assert_int_equal(get_number(KVM_HUGE), kvm_had + 2);
+}
+
+static void guest_has(struct fixture *f, unsigned long page, unsigned long was)
+{
+	EXPECT_VALUE(was, CALL(f->peer, op_kvm_run, DO_READ, page));
+	EXPECT_VALUE(0x4000 + page, CALL(f->peer, op_kvm_run, DO_WRITE, page, 0x4000 + page));
+	assert_int_equal(count(f, page), 0x4000 + page);
+}
+
+/* All but one page of the first block, and the next block. */
+static void guest_has_neighbours(struct fixture *f, unsigned long page)
+{
+	const unsigned long pages[] = {
+		0, 1, page - 1, page + 1, BLOCK / 2, BLOCK - 2, BLOCK - 1, BLOCK, 2 * BLOCK - 1,
+	};
+
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+		if (pages[i] != page && pages[i] < 2 * BLOCK)
+			guest_has(f, pages[i], count(f, pages[i]));
+}
+
+static void guest_on_huge_entries_reads_and_writes(struct fixture *f)
+{
+	start_huge(f);
+	for (unsigned long i = 0; i < 2 * BLOCK; i += 64) {
+		guest_has(f, i, i);
+		guest_has(f, i + 63, i + 63);
+	}
+	/* Still by those two, of KVM and of the peer. */
+	assert_int_equal(huge_entries(f, NULL), 2);
+	assert_int_equal(fdinfo(f->ctl, "faults"), 2);
+	assert_in_range(EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), 2 * HUGE_SIZE), 0, 4);
+	assert_int_equal(fdinfo(f->ctl, "faults"), 2);
+}
+
+static void guest_loses_a_page_of_a_huge_entry(struct fixture *f)
+{
+	unsigned long page = f->tc->param;
+
+	start_huge(f);
+	assert_int_equal(unmap_pages(f, page, 1), 1);
+	EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, page);
+	EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_WRITE, page, 99);
+	guest_has_neighbours(f, page);
+	EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, page);
+	assert_int_equal(file_word(f->file, page * PAGE), WORD(page));
+	map_pages(f, page, page, 1, RW);
+	guest_has(f, page, page);
+	guest_has_neighbours(f, page);
+}
+
+static void guest_loses_w_of_a_page_of_a_huge_entry(struct fixture *f)
+{
+	unsigned long page = f->tc->param;
+	struct outcome o;
+
+	start_huge(f);
+	protect_pages(f, page, 1, R);
+	for (int i = 0; i < 2; i++) {
+		o = CALL(f->peer, op_kvm_run, DO_WRITE, page, 99);
+		if (!(o.ret == MMIO_WRITE || (o.ret == -1 && o.err == EFAULT)))
+			fail_msg("KVM_RUN: %#lx, errno %d, signal %d", o.ret, o.err, o.sig);
+		assert_int_equal(file_word(f->file, page * PAGE), WORD(page));
+		EXPECT_VALUE(page, CALL(f->peer, op_kvm_run, DO_READ, page));
+		guest_has_neighbours(f, page);
+	}
+	protect_pages(f, page, 1, RW);
+	guest_has(f, page, page);
+	guest_has_neighbours(f, page);
+}
+
+enum huge_taken { H_PAGE, H_BLOCK, H_REVOKE, H_W };
+
+/* From a running vCPU. */
+static void take_of_huge(struct fixture *f)
+{
+	/* Nothing has been cut so far. */
+	assert_int_equal(huge_entries(f, NULL), 2);
+	assert_int_equal(fdinfo(f->ctl, "zaps"), 0);
+	switch ((enum huge_taken)f->tc->param) {
+	case H_PAGE:
+		unmap_pages(f, 5, 1);
+		break;
+	case H_BLOCK:
+		unmap_pages(f, 0, BLOCK);
+		break;
+	case H_REVOKE:
+		EXPECT_OK(mv_revoke(f->ctl));
+		break;
+	case H_W:
+		protect_pages(f, 5, 1, R);
+		break;
+	}
+}
+
+/* The vCPU stands: what is left works, and so does what is given back. */
+static void check_rest_of_huge(struct fixture *f)
+{
+	enum huge_taken taken = f->tc->param;
+
+	if (taken == H_REVOKE) {
+		EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, BLOCK);
+		return;
+	}
+	guest_has(f, BLOCK + 1, BLOCK + 1);
+	if (taken == H_BLOCK) {
+		EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, 0);
+		EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, BLOCK - 1);
+	} else {
+		guest_has_neighbours(f, 5);
+	}
+	if (taken == H_W)
+		protect_pages(f, 5, 1, RW);
+	else if (taken == H_PAGE)
+		map_pages(f, 5, 5, 1, RW);
+	else
+		map_pages(f, 0, 0, BLOCK, RW);
+	start_counting(f, 5);
+	unmap_pages(f, 5, 1);
+	check_stands_still(f, 5);
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+}
+
+static void vcpu_writes_while_a_huge_entry_is_cut(struct fixture *f)
+{
+	struct outcome o;
+
+	start_huge(f);
+	start_counting(f, 5);
+	take_of_huge(f);
+	check_stands_still(f, 5);
+	o = FINISH(f->peer, "KVM_RUN");
+	if (f->tc->param != H_W) {
+		check_errno(o, EFAULT, "KVM_RUN", __FILE__, __LINE__);
+		/* Nothing is lost of what was written before. */
+		EXPECT_VALUE(count(f, 5), CALL(f->peer, op_kvm_cx, 0));
+		EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, 5);
+	} else if (!(o.ret == MMIO_WRITE || (o.ret == -1 && o.err == EFAULT))) {
+		fail_msg("KVM_RUN: %#lx, errno %d, signal %d", o.ret, o.err, o.sig);
+	}
+	check_stands_still(f, 5);
+	check_rest_of_huge(f);
+}
+
+/* It copies page 5 to page 6. */
+static void vcpu_reads_while_a_huge_entry_is_cut(struct fixture *f)
+{
+	start_huge(f);
+	assert_true(file_set_word(f->file, 5 * PAGE, 0x1111));
+	START(f->peer, op_kvm_run, DO_COPY, 5, 0);
+	if (!EVENTUALLY(count(f, 6) == 0x1111))
+		fail_msg("the guest does not run");
+	take_of_huge(f);
+	/* What it never may see. */
+	assert_true(file_set_word(f->file, 5 * PAGE, 0x2222));
+	check_stands_still(f, 6);
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+	EXPECT_VALUE(0x1111, CALL(f->peer, op_kvm_ax, 0));
+	assert_int_equal(count(f, 6), 0x1111);
+	EXPECT_CALL_ERRNO(EFAULT, f->peer, op_kvm_run, DO_READ, 5);
+	check_rest_of_huge(f);
+}
+
+#define HUGE_CASE(fn, v, p) \
+	{ .name = #fn, .run = fn, .backings = ON(HUGETLB), .variant = v, .param = p }
 
 #define TAKEN(how, mask) \
 	{ .name = "vcpu_loses_what_is_taken_while_it_runs", \
@@ -436,6 +665,20 @@ static const struct test_case cases[] = {
 	CASE_ON(vcpu_loses_no_write_to_memory_management, ON(MEMFD) | ON(EXT4)),
 	CASE(peer_with_a_running_guest_is_killed),
 	CASE_ON(guest_keeps_plain_memory, ON(MEMFD)),
+	CASE_ON(guest_on_huge_entries_reads_and_writes, ON(HUGETLB)),
+	HUGE_CASE(guest_loses_a_page_of_a_huge_entry, "first", 0),
+	HUGE_CASE(guest_loses_a_page_of_a_huge_entry, "mid", 5),
+	HUGE_CASE(guest_loses_a_page_of_a_huge_entry, "last", BLOCK - 1),
+	HUGE_CASE(guest_loses_w_of_a_page_of_a_huge_entry, "first", 0),
+	HUGE_CASE(guest_loses_w_of_a_page_of_a_huge_entry, "mid", 5),
+	HUGE_CASE(guest_loses_w_of_a_page_of_a_huge_entry, "last", BLOCK - 1),
+	HUGE_CASE(vcpu_writes_while_a_huge_entry_is_cut, "page", H_PAGE),
+	HUGE_CASE(vcpu_writes_while_a_huge_entry_is_cut, "block", H_BLOCK),
+	HUGE_CASE(vcpu_writes_while_a_huge_entry_is_cut, "revoke", H_REVOKE),
+	HUGE_CASE(vcpu_writes_while_a_huge_entry_is_cut, "W", H_W),
+	HUGE_CASE(vcpu_reads_while_a_huge_entry_is_cut, "page", H_PAGE),
+	HUGE_CASE(vcpu_reads_while_a_huge_entry_is_cut, "block", H_BLOCK),
+	HUGE_CASE(vcpu_reads_while_a_huge_entry_is_cut, "revoke", H_REVOKE),
 };
 
 /*
