@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -115,6 +116,7 @@ struct outcome wait_within(struct peer *p, const char *what, const char *file, i
 	} while (n < 0 && errno == EINTR);
 	if (n != 1) {
 		print_error("process %d hangs: %s\n", p->pid, what);
+		print_stacks(p->pid);
 		_fail(file, line);
 	}
 	return peer_wait(p);
@@ -590,10 +592,40 @@ char *uffd_event(int uffd, uint64_t *flags)
 	return (char *)(uintptr_t)(msg.arg.pagefault.address & -PAGE);
 }
 
+/* Is any file mapped here that is gone, as those of the fixtures are, but @ino? */
+static bool another_source(ino_t ino)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	bool found = false;
+	char line[512];
+
+	if (!maps)
+		return true;
+	while (fgets(line, sizeof(line), maps)) {
+		unsigned long inode;
+
+		if (sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 && inode != ino &&
+		    strstr(line, "(deleted)") && !strstr(line, "/dev/zero"))
+			found = true;
+	}
+	fclose(maps);
+	return found;
+}
+
+void wait_for_old_sources(struct fixture *f)
+{
+	struct stat st;
+
+	EXPECT_OK(fstat(f->file, &st));
+	assert_true(EVENTUALLY(!another_source(st.st_ino)));
+}
+
 long op_thaw(const long *a)
 {
 	for (int i = 0; i < 1500 && !atomic_load(&shared->ready); i++)
 		nap();
+	if (!atomic_load(&shared->ready))
+		print_stacks(getppid());
 	if (ioctl((int)a[0], FITHAW, 0))
 		return -1;
 	return atomic_load(&shared->ready);

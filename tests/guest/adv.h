@@ -67,6 +67,12 @@ void uffd_register(int uffd, char *at, size_t len, uint64_t mode);
 /* Waits until somebody faults; returns where. */
 char *uffd_event(int uffd, uint64_t *flags);
 
+/*
+ * Before a file system is frozen: sources of the case before go 0.1 s after it.
+ * Their munmap(2) would wait for a fault that waits for the thaw, and every fault
+ * of this process for the munmap(2).
+ */
+void wait_for_old_sources(struct fixture *f);
 /* Thaws the file system of a file when shared->ready is set, or after long. */
 long op_thaw(const long *a);
 

@@ -2,6 +2,7 @@
 /* See peer.h. */
 #include "peer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -239,6 +240,42 @@ static void start(struct peer *p, op_fn fn, const long *args, int fd)
 	send_with_fd(p->sock, &cmd, sizeof(cmd), fd);
 }
 
+static void print_file(const char *dir, const char *task, const char *name)
+{
+	char path[128], text[2048];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", dir, task, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n > 0)
+		fprintf(stderr, "%s: %.*s%s", path, (int)n, text,
+			text[n - 1] == '\n' ? "" : "\n");
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Where the threads of a process are: it hangs, and may never do so again. */
+void print_stacks(pid_t pid)
+{
+	struct dirent *task;
+	char dir[64];
+	DIR *tasks;
+
+	snprintf(dir, sizeof(dir), "/proc/%d/task", pid);
+	tasks = opendir(dir);
+	while (tasks && (task = readdir(tasks))) {
+		if (task->d_name[0] == '.')
+			continue;
+		print_file(dir, task->d_name, "stat");
+		print_file(dir, task->d_name, "stack");
+		print_file(dir, task->d_name, "syscall");
+	}
+	if (tasks)
+		closedir(tasks);
+}
+
 static struct outcome wait_fd(struct peer *p, int *fd)
 {
 	struct pollfd pfd = { .fd = p->sock, .events = POLLIN };
@@ -249,8 +286,12 @@ static struct outcome wait_fd(struct peer *p, int *fd)
 	do {
 		n = poll(&pfd, 1, HANG_MS);
 	} while (n < 0 && errno == EINTR);
-	if (n != 1)
+	if (n != 1) {
 		fprintf(stderr, "process %d does not answer\n", p->pid);
+		print_stacks(p->pid);
+		sleep(1);
+		print_stacks(p->pid);
+	}
 	if (n != 1 || recv_with_fd(p->sock, &o, sizeof(o), fd) != sizeof(o))
 		o = (struct outcome){ .ret = -1, .err = ESRCH, .died = true };
 	return o;

@@ -49,6 +49,8 @@ struct peer *peer_spawn(void);
 struct peer *peer_fork(struct peer *parent);
 void peer_start(struct peer *p, op_fn fn, const long *args);
 struct outcome peer_wait(struct peer *p);
+/* Where the threads of a process are, on stderr: for one that hangs. */
+void print_stacks(pid_t pid);
 struct outcome peer_call(struct peer *p, op_fn fn, const long *args);
 int peer_send_fd(struct peer *p, int fd);
 int peer_take_fd(struct peer *p, int remote_fd);

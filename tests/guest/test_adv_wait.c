@@ -111,12 +111,7 @@ static void waiting_for_a_frozen_file_system_holds_no_lock_of_the_peer(struct fi
 	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
 	EXPECT_OK(fsync(f->file));
 	READS(f, 1, WORD(1));
-	/*
-	 * The sources of the case before go 0.1 s after it. Their munmap(2) would
-	 * wait for the frozen fault, and this process for the munmap(2).
-	 */
-	for (int i = 0; i < 60; i++)
-		nap();
+	wait_for_old_sources(f);
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
 	tid = CALL(f->peer, op_access_in_a_thread, AT(f, 1), true).ret;

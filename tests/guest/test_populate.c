@@ -660,12 +660,7 @@ static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
 	map_pages(f, 0, 0, 8, RW);
 	EXPECT_OK(fsync(f->file));
 	work_start(&w, f);
-	/*
-	 * The sources of the case before go 0.1 s after it. Their munmap(2) would
-	 * wait for the frozen fault, and this process for the munmap(2).
-	 */
-	for (int i = 0; i < 60; i++)
-		nap();
+	wait_for_old_sources(f);
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
 	atomic_store(&w.go, 1);
