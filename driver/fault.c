@@ -20,7 +20,9 @@
 #include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/userfaultfd_k.h>
 #include <asm/trap_pf.h>
 #include <asm/trapnr.h>
 
@@ -130,11 +132,16 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 	return 0;
 }
 
-/* Has the peer an entry there, in the page table that the fault is in? */
+/*
+ * Has the peer an entry there? @addr is in its mapping, and in the table of PMDs
+ * that the fault is in.
+ */
 static bool memview_fault_mapped(struct memview_fault *fault,
 				 unsigned long addr)
 {
-	pmd_t pmd = READ_ONCE(*fault->vmf->pmd);
+	struct vm_fault *vmf = fault->vmf;
+	pmd_t pmd = READ_ONCE(vmf->pmd[(long)(addr >> PMD_SHIFT) -
+				       (long)(vmf->address >> PMD_SHIFT)]);
 
 	/* A page table stays while the mapping is locked. */
 	return !pmd_none(pmd) && !pmd_leaf(pmd) &&
@@ -157,7 +164,7 @@ static unsigned long memview_fault_grow(struct memview_fault *fault,
 	/* A window of one page is somebody's wish; debuggers read one. */
 	if (base == 1 || !vmf->pmd)
 		return base;
-	behind = min((addr & ~PMD_MASK) >> PAGE_SHIFT,
+	behind = min((addr & ~PUD_MASK) >> PAGE_SHIFT,
 		     (addr - vmf->vma->vm_start) >> PAGE_SHIFT);
 	ahead = (~addr & ~PMD_MASK) >> PAGE_SHIFT;
 	while (size < MEMVIEW_WINDOW_GROWN && size <= behind && size <= ahead &&
@@ -200,7 +207,6 @@ static void memview_fault_window(struct memview_fault *fault,
 	fault->index = before;
 	fault->nr = before + 1 + after;
 	fault->base = min_t(unsigned int, fault->nr, base);
-	fault->hole = false;
 }
 
 /* Of the first @nr pages of the window. */
@@ -293,34 +299,64 @@ static bool memview_fault_cached(struct vm_area_struct *source_vma,
 }
 
 /*
+ * A sequence of writes has met a hole of the file: allocates the rest of a window
+ * that has not grown, so that faulting in the page itself maps it, too. Nobody
+ * waits or reclaims for it, and no userfaultfd is passed over.
+ */
+static void memview_fault_fill(struct memview_fault *fault,
+			       struct vm_area_struct *source_vma,
+			       unsigned long source_addr)
+{
+	struct address_space *mapping = source_vma->vm_file->f_mapping;
+	pgoff_t page = memview_vma_page(source_vma, source_addr);
+	gfp_t gfp = (mapping_gfp_mask(mapping) & ~__GFP_DIRECT_RECLAIM) |
+		    __GFP_NORETRY | __GFP_NOWARN;
+	struct mem_cgroup *old;
+	unsigned int i;
+
+	fault->nr = fault->base;
+	if (!shmem_mapping(mapping) || userfaultfd_armed(source_vma))
+		return;
+	old = memview_fault_charge(source_vma->vm_mm);
+	for (i = fault->index + 1; i < fault->nr; i++) {
+		struct page *new;
+
+		/* Also where it has been swapped out. */
+		if (xa_load(&mapping->i_pages, ++page))
+			break;
+		new = shmem_read_mapping_page_gfp(mapping, page, gfp);
+		if (IS_ERR(new))
+			break;
+		put_page(new);
+	}
+	memview_fault_uncharge(old);
+}
+
+/*
  * The source lacked the page, has it now, and the window has grown: the next ones
  * would be lacking, too. What the file has, a read fault of the source maps
- * together with what is around; what it has not, in a sequence of writes, is
- * allocated as far as a window goes that has not grown. No more than hints: who
- * touches the page itself gets what comes of it.
+ * together with what is around. No more than hints: who touches the page itself
+ * gets what comes of it.
  */
 static void memview_fault_ahead(struct memview_fault *fault,
 				struct vm_area_struct *source_vma,
 				unsigned long source_addr)
 {
-	unsigned long step = fault->hole ? PAGE_SIZE : MEMVIEW_SOURCE_AROUND;
 	unsigned long addr, end;
 	struct mem_cgroup *old;
 
 	if (fault->nr == fault->base || is_vm_hugetlb_page(source_vma) ||
 	    (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite))
 		return;
-	if (fault->hole)
-		fault->nr = fault->base;
 	end = source_addr + ((unsigned long)(fault->nr - fault->index) <<
 			     PAGE_SHIFT);
 	old = memview_fault_charge(source_vma->vm_mm);
-	for (addr = round_down(source_addr, step) + step; addr < end;
-	     addr += step) {
-		if (memview_fault_cached(source_vma, addr) == fault->hole ||
+	for (addr = round_down(source_addr, MEMVIEW_SOURCE_AROUND) +
+		    MEMVIEW_SOURCE_AROUND;
+	     addr < end; addr += MEMVIEW_SOURCE_AROUND) {
+		if (!memview_fault_cached(source_vma, addr) ||
 		    __memview_fault_source(source_vma, addr,
-					   FAULT_FLAG_RETRY_NOWAIT |
-					   (fault->hole ? FAULT_FLAG_WRITE : 0)))
+					   FAULT_FLAG_RETRY_NOWAIT))
 			break;
 	}
 	memview_fault_uncharge(old);
@@ -382,9 +418,9 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 			if (write)
 				return MEMVIEW_FAULT_AGAIN;
 			write = true;
-		} else {
-			fault->hole = fault->write && fault->nr > fault->base &&
-				!memview_fault_cached(source_vma, source_addr);
+		} else if (fault->write && fault->nr > fault->base &&
+			   !memview_fault_cached(source_vma, source_addr)) {
+			memview_fault_fill(fault, source_vma, source_addr);
 		}
 		/*
 		 * page_mkwrite and what file systems read have no "not now":

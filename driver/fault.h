@@ -27,7 +27,6 @@
  * @nr: pages in the window; with @huge, blocks
  * @base: pages in the window before it grew
  * @index: of the page or block that faulted, in the window
- * @hole: nothing was there, not even in the file, and the access is a write
  * @seq: of the notifier, when the snapshot was taken
  * @prots: page protection of entries without and with W
  * @pfns: the snapshot, as hmm_range_fault() has it; with @huge, some page of
@@ -62,7 +61,6 @@ struct memview_fault {
 	unsigned int nr;
 	unsigned int base;
 	unsigned int index;
-	bool hole;
 	unsigned long seq;
 	pgprot_t prots[2];
 	unsigned long pfns[MEMVIEW_WINDOW_GROWN];

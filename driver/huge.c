@@ -154,7 +154,6 @@ vm_fault_t memview_huge_source(struct memview_fault *fault,
 	fault->index = before;
 	fault->nr = before + 1 + after;
 	fault->base = fault->nr;
-	fault->hole = false;
 	return 0;
 }
 

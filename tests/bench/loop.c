@@ -2,11 +2,13 @@
 /*
  * Does one thing with a view, for ever: what tests/bench/profile looks at.
  *
- *	loop fault-warm-read|fault-warm-write|map-unmap|update
+ *	loop fault-warm-read|fault-warm-write|fault-first-write|map-unmap|update
  */
 #include <errno.h>
 #include <error.h>
+#include <fcntl.h>
 #include <memview.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +37,7 @@ static void *map(int fd, int prot)
 	return at;
 }
 
-static void faults(int prot)
+static void faults(int prot, bool holes)
 {
 	int fd;
 
@@ -48,6 +50,9 @@ static void faults(int prot)
 	for (;;) {
 		volatile char *p = map(fd, prot);
 
+		if (holes && fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				       0, SIZE))
+			error(1, errno, "fallocate");
 		for (unsigned long at = 0; at < SIZE; at += PAGE) {
 			if (prot & PROT_WRITE)
 				p[at] = 1;
@@ -97,13 +102,16 @@ int main(int argc, char **argv)
 	CHECK(memview_open(&view));
 	CHECK(memview_set_size(view, SIZE));
 	if (!strcmp(what, "fault-warm-read"))
-		faults(PROT_READ);
+		faults(PROT_READ, false);
 	else if (!strcmp(what, "fault-warm-write"))
-		faults(PROT_READ | PROT_WRITE);
+		faults(PROT_READ | PROT_WRITE, false);
+	else if (!strcmp(what, "fault-first-write"))
+		faults(PROT_READ | PROT_WRITE, true);
 	else if (!strcmp(what, "map-unmap"))
 		map_unmap();
 	else if (!strcmp(what, "update"))
 		update();
-	error(2, 0, "what to do: fault-warm-read, fault-warm-write, map-unmap or update");
+	error(2, 0, "what to do: fault-warm-read, fault-warm-write, fault-first-write, "
+	      "map-unmap or update");
 	return 2;
 }

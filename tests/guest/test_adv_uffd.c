@@ -309,6 +309,43 @@ static void userfaultfd_on_another_mapping_blocks_no_peer(struct fixture *f)
 	close(uffd);
 }
 
+/*
+ * What a sequence of writes allocates ahead is the handler's to fill. The control:
+ * without one, pages after the sequence are there.
+ */
+static void sequence_leaves_missing_pages_to_the_handler(struct fixture *f)
+{
+	unsigned long pages = 64, next;
+	char *at = NULL;
+	int uffd = -1;
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	map_pages(f, 0, 0, pages, RW);
+	set_module_param(f, "fault_around_pages", 16);
+	for (unsigned long i = 0; i < 32; i++)
+		WRITES(f, i, 1 + i);
+	next = lseek(f->file, 0, SEEK_HOLE) / PAGE;
+	assert_in_range(next, 32, pages - 16);
+	for (unsigned long i = 32; i < next; i++)
+		WRITES(f, i, 1 + i);
+	if (f->tc->param) {
+		uffd = uffd_open(0, 0);
+		uffd_register(uffd, source_at(f, next), (pages - next) * PAGE,
+			      UFFDIO_REGISTER_MODE_MISSING);
+		START(f->peer, op_write, AT(f, next), SECRET);
+		at = uffd_event(uffd, NULL);
+		assert_int_equal(lseek(f->file, next * PAGE, SEEK_DATA), -1);
+		uffd_copy(uffd, at, PAGE, 0, false);
+		EXPECT_VALUE(0, FINISH(f->peer, "write after the copy"));
+		close(uffd);
+	} else {
+		WRITES(f, next, SECRET);
+		assert_true(lseek(f->file, 0, SEEK_HOLE) > (off_t)((next + 1) * PAGE));
+	}
+	READS(f, next, SECRET);
+}
+
 /* The place of a source is taken by a view whose own source blocks, too. */
 static void blocked_fault_goes_into_no_other_view(struct fixture *f)
 {
@@ -366,6 +403,12 @@ static const struct test_case cases[] = {
 	TAKEN(T_TRUNCATE, ON(MEMFD)),
 	TAKEN(T_SHRINK, ON_UFFD),
 	CASE_ON(blocked_fault_goes_into_no_other_view, ON_SHMEM),
+	{ .name = "sequence_leaves_missing_pages_to_the_handler",
+	  .run = sequence_leaves_missing_pages_to_the_handler,
+	  .backings = ON_SHMEM, .variant = "handler", .param = 1 },
+	{ .name = "sequence_leaves_missing_pages_to_the_handler",
+	  .run = sequence_leaves_missing_pages_to_the_handler,
+	  .backings = ON_SHMEM, .variant = "control" },
 	CASE_ON(write_protected_source_reports_the_peers_writes, ON_UFFD),
 	CASE_ON(userfaultfd_on_another_mapping_blocks_no_peer, ON_UFFD),
 };
