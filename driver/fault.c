@@ -2,7 +2,7 @@
 /*
  * A peer's page fault.
  *
- *   1. look up the range
+ *   1. look up the range, under RCU
  *   2. snapshot a window of the source around the page, and have the source
  *      fault in the page itself where that is needed
  *   3. under memview.lock, re-validate and insert (R2)
@@ -90,28 +90,69 @@ static vm_fault_t memview_fault_deny(struct memview_fault *fault)
 	return VM_FAULT_NOPAGE;
 }
 
+/* What a fault has to know of a range. */
+static void memview_fault_copy(struct memview_fault *fault,
+			       const struct memview_range *range)
+{
+	fault->first = READ_ONCE(range->first);
+	fault->last = READ_ONCE(range->last);
+	fault->file_first = READ_ONCE(range->file_first);
+	fault->flags = READ_ONCE(range->flags);
+}
+
+/*
+ * Finds the range without memview.lock, which all peers share: a fault takes it
+ * once, to insert. A range that was found, and a sequence that has not moved, is as
+ * good as if the lock had been held; all else is for memview_fault_find_locked().
+ */
+static bool memview_fault_find(struct memview_fault *fault)
+{
+	struct memview *view = fault->view;
+	struct memview_attach *attach;
+	struct memview_range *range;
+	bool found = false;
+
+	rcu_read_lock();
+	fault->table_seq = raw_read_seqcount(&view->table_seq);
+	range = memview_table_find(view, fault->vmf->pgoff);
+	if (range && !(fault->table_seq & 1)) {
+		memview_fault_copy(fault, range);
+		attach = READ_ONCE(range->attach);
+		/* Only then it is an attach, and stays one under RCU. */
+		if (!read_seqcount_retry(&view->table_seq, fault->table_seq) &&
+		    kref_get_unless_zero(&attach->segment->ref)) {
+			fault->segment = attach->segment;
+			found = true;
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+static bool memview_fault_find_locked(struct memview_fault *fault)
+{
+	struct memview *view = fault->view;
+	struct memview_range *range;
+
+	down_read(&view->lock);
+	fault->table_seq = raw_read_seqcount(&view->table_seq);
+	range = memview_table_find(view, fault->vmf->pgoff);
+	if (range) {
+		memview_fault_copy(fault, range);
+		fault->segment = range->attach->segment;
+		kref_get(&fault->segment->ref);
+	}
+	up_read(&view->lock);
+	return range;
+}
+
 /* Finds the range, takes a reference of its segment, checks the rights. */
 static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
-	struct memview *view = fault->view;
 	vm_flags_t vm_flags = vmf->vma->vm_flags;
-	struct memview_range *range;
 
-	down_read(&view->lock);
-	range = memview_table_find(view, vmf->pgoff);
-	if (range) {
-		fault->segment = range->attach->segment;
-		kref_get(&fault->segment->ref);
-		fault->gen = view->gen;
-		fault->first = range->first;
-		fault->last = range->last;
-		fault->file_first = range->file_first;
-		fault->flags = range->flags;
-	}
-	up_read(&view->lock);
-
-	if (!range)
+	if (!memview_fault_find(fault) && !memview_fault_find_locked(fault))
 		return VM_FAULT_SIGBUS;
 
 	/* The mapping's own rights the architecture has checked. */
@@ -540,7 +581,7 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE &&
 	    !MEMVIEW_BROKEN_suspect)
 		return false;
-	if (view->gen == fault->gen)
+	if (raw_read_seqcount(&view->table_seq) == fault->table_seq)
 		return true;
 	/* The table has changed, perhaps elsewhere. */
 	range = memview_table_find(view, fault->vmf->pgoff);
@@ -594,7 +635,7 @@ static void memview_fault_note_set(struct memview_fault *fault, pgoff_t pgoff,
 	spin_lock(&view->fault_note_lock);
 	view->fault_note.task = current;
 	view->fault_note.pgoff = pgoff;
-	view->fault_note.gen = fault->gen;
+	view->fault_note.table_seq = fault->table_seq;
 	view->fault_note.error = error;
 	view->fault_note.no_write = fault->no_write;
 	spin_unlock(&view->fault_note_lock);
@@ -619,7 +660,8 @@ static vm_fault_t memview_fault_note_get(struct memview_fault *fault)
 		/* A table that has changed may have another answer. */
 		if ((vmf->flags & FAULT_FLAG_TRIED) &&
 		    view->fault_note.pgoff == vmf->pgoff &&
-		    view->fault_note.gen == READ_ONCE(view->gen)) {
+		    view->fault_note.table_seq ==
+		    raw_read_seqcount(&view->table_seq)) {
 			error = view->fault_note.error;
 			fault->no_write = view->fault_note.no_write;
 		}

@@ -15,7 +15,7 @@
  * @write: the access is a write
  * @huge: to be resolved by a huge entry, or not at all
  * @segment: what the range maps; held
- * @gen: of the table when it was looked up
+ * @table_seq: of the table when it was looked up
  * @first: first page of the range
  * @last: last page of the range
  * @file_first: page of the file that @first maps
@@ -47,7 +47,7 @@ struct memview_fault {
 	unsigned int len;
 
 	struct memview_segment *segment;
-	u64 gen;
+	unsigned int table_seq;
 	pgoff_t first;
 	pgoff_t last;
 	pgoff_t file_first;

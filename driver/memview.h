@@ -30,6 +30,9 @@
  *             page table locks
  *             memview_segment.lock
  *
+ * A fault's look-up takes none of them: see memview_table_find(). What it finds
+ * is checked again under memview.lock before anything is inserted (R2).
+ *
  * Under memview.lock nothing may reclaim memory, fault, or zap: the
  * invalidation callback takes it, reclaim and zaps raise that callback.
  * No lock of ours is held across a zap but ops_lock, which neither faults nor
@@ -76,8 +79,8 @@
  * @old_last: @last before that
  * @change_next: the next that is spare or touched, in a memview_change
  *
- * Written under ops_lock and memview.lock for writing; read under either. The
- * change fields: ops_lock alone.
+ * Written under ops_lock and memview.lock for writing; read under either, or under
+ * RCU with memview.table_seq. The change fields: ops_lock alone.
  */
 struct memview_range {
 	struct rb_node node;
@@ -120,7 +123,8 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  * @table: the ranges, by page of the view
  * @attaches: the segments the ranges map, most recent first
  * @nr_ranges: entries of @table
- * @gen: changes with every change of @table or of @size
+ * @table_seq: changes with @table or the size: proves a look-up that is made
+ *	without @lock, and that nothing has changed since
  * @dead: revoked, for good
  * @pending_first: span whose entries a table operation is about to zap. The
  * @pending_last:	ranges may have left the reverse index by then, so every
@@ -150,7 +154,7 @@ struct memview {
 	struct rb_root table;
 	struct list_head attaches;
 	unsigned long nr_ranges;
-	u64 gen;
+	seqcount_t table_seq;
 	bool dead;
 	pgoff_t pending_first;
 	pgoff_t pending_last;
@@ -159,7 +163,7 @@ struct memview {
 	struct {
 		struct task_struct *task;	/* compared, never followed */
 		pgoff_t pgoff;
-		u64 gen;
+		unsigned int table_seq;
 		vm_fault_t error;
 		bool no_write;
 	} fault_note;
@@ -196,6 +200,7 @@ static inline u64 memview_size(const struct memview *view)
  *	invalidations, which arrive by file offset
  * @nr_ranges: entries of @ranges
  * @reap_node: on the way to memview_attach_reap()
+ * @rcu: the end of the object: look-ups without memview.lock may be at it
  */
 struct memview_attach {
 	struct kref ref;
@@ -207,6 +212,7 @@ struct memview_attach {
 	unsigned long nr_ranges;
 	bool in_use;
 	struct llist_node reap_node;
+	struct rcu_head rcu;
 };
 
 /**
@@ -361,6 +367,7 @@ enum memview_segment_state {
  *	This ends the recursion of a view mapped where its source was.
  * @zappers: the tasks that are in the callback right now
  * @attaches: the views that have ranges on it
+ * @rcu: the end of the object, as with attaches
  */
 struct memview_segment {
 	struct kref ref;
@@ -383,6 +390,7 @@ struct memview_segment {
 	bool quiet;
 	struct list_head zappers;
 	struct list_head attaches;
+	struct rcu_head rcu;
 };
 
 /* linear_page_index() counts in huge pages for hugetlb, before 6.8. */
@@ -455,6 +463,8 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 int memview_table_init(void);
 void memview_table_exit(void);
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page);
+void memview_table_write_begin(struct memview *view);
+void memview_table_write_end(struct memview *view);
 struct memview_range *memview_table_first(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_next(struct memview_range *range);
 void memview_change_init(struct memview_change *change, struct memview *view);

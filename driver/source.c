@@ -88,7 +88,7 @@ static void memview_segment_release(struct kref *ref)
 	fput(segment->vm_file);
 	fput(segment->file);
 	memview_mirror_put(segment->mirror);
-	kfree(segment);
+	kfree_rcu(segment, rcu);
 }
 
 /* May be called in a fault: nothing that it frees sleeps. */
@@ -787,7 +787,7 @@ static void memview_attach_reap(struct work_struct *work)
 		list_del(&attach->segment_node);
 		spin_unlock(&segment->lock);
 		memview_put(attach->view);
-		kfree(attach);
+		kfree_rcu(attach, rcu);
 		memview_mirror_queue_gc(segment->mirror);
 		memview_segment_put(segment);
 	}

@@ -25,7 +25,10 @@ INTERVAL_TREE_DEFINE(struct memview_range, file_node, pgoff_t,
 
 static struct kmem_cache *memview_range_cache;
 
-/* What has a constructor is not zeroed each time (init_on_alloc). */
+/*
+ * What has a constructor is not zeroed each time (init_on_alloc). What is typesafe
+ * stays a range, if perhaps another, for who looks it up under RCU.
+ */
 static void memview_range_ctor(void *object)
 {
 	memset(object, 0, sizeof(struct memview_range));
@@ -35,7 +38,8 @@ int __init memview_table_init(void)
 {
 	memview_range_cache = kmem_cache_create("memview_range",
 						sizeof(struct memview_range), 0,
-						SLAB_ACCOUNT,
+						SLAB_ACCOUNT |
+						SLAB_TYPESAFE_BY_RCU,
 						memview_range_ctor);
 	return memview_range_cache ? 0 : -ENOMEM;
 }
@@ -74,22 +78,44 @@ struct memview_range *memview_table_next(struct memview_range *range)
 	return memview_range_of(rb_next(&range->node));
 }
 
-/* The range that contains @page. */
+/**
+ * memview_table_find - the range that contains a page
+ * @view: the view
+ * @page: the page
+ *
+ * Context: memview.lock; or RCU, and then the range, or that there is none, is
+ *	true only if memview.table_seq was even before and is the same after.
+ */
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page)
 {
-	struct rb_node *node = view->table.rb_node;
+	struct rb_node *node = READ_ONCE(view->table.rb_node);
+	unsigned int steps;
 
-	while (node) {
+	/* Under RCU the way may lead anywhere; no tree is as deep as this. */
+	for (steps = 0; node && steps < 2 * BITS_PER_LONG; steps++) {
 		struct memview_range *range = memview_range_of(node);
 
-		if (page < range->first)
-			node = node->rb_left;
-		else if (page > range->last)
-			node = node->rb_right;
+		if (page < READ_ONCE(range->first))
+			node = READ_ONCE(node->rb_left);
+		else if (page > READ_ONCE(range->last))
+			node = READ_ONCE(node->rb_right);
 		else
 			return range;
 	}
 	return NULL;
+}
+
+/* Around each change of the table or the size; for reading it is down_read(). */
+void memview_table_write_begin(struct memview *view)
+{
+	down_write(&view->lock);
+	raw_write_seqcount_begin(&view->table_seq);
+}
+
+void memview_table_write_end(struct memview *view)
+{
+	raw_write_seqcount_end(&view->table_seq);
+	up_write(&view->lock);
 }
 
 static void memview_attach_index(struct memview_range *range)

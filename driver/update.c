@@ -328,18 +328,17 @@ static int memview_update_commit(struct memview_change *change,
 		err = memview_change_reserve(change, spares);
 		if (err)
 			return err;
-		down_write(&view->lock);
+		memview_table_write_begin(view);
 		err = memview_update_apply(change, edits, nr, &result->failed);
 		if (!err)
 			break;
-		up_write(&view->lock);
+		memview_table_write_end(view);
 		if (err != -EAGAIN)
 			return err;
 		/* More is cut. */
 		result->failed = nr;
 		spares = (unsigned long)nr * MEMVIEW_EDIT_SPARES;
 	}
-	view->gen++;
 	for (i = 0; i < nr; i++) {
 		memview_edit_trace(view, &edits[i]);
 		result->removed += edits[i].removed;
@@ -351,7 +350,7 @@ static int memview_update_commit(struct memview_change *change,
 		view->pending_first = edits[0].first;
 		view->pending_last = edits[zaps - 1].last;
 	}
-	up_write(&view->lock);
+	memview_table_write_end(view);
 
 	if (zaps) {
 		if (!MEMVIEW_BROKEN_zap_first)

@@ -106,6 +106,7 @@ struct memview *memview_create(void)
 	mutex_init(&view->ops_lock);
 	init_rwsem(&view->lock);
 	view->table = RB_ROOT;
+	seqcount_init(&view->table_seq);
 	INIT_LIST_HEAD(&view->attaches);
 	view->pending_first = 1;
 	view->pending_last = 0;
@@ -171,13 +172,12 @@ static void memview_revoke_locked(struct memview *view)
 		return;
 
 	trace_memview_revoke(view);
-	down_write(&view->lock);
+	memview_table_write_begin(view);
 	WRITE_ONCE(view->dead, true);
-	view->gen++;
 	memview_table_clear(view, &idle, &removed);
 	view->pending_first = 0;
 	view->pending_last = ULONG_MAX >> PAGE_SHIFT;
-	up_write(&view->lock);
+	memview_table_write_end(view);
 
 	memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
 	WRITE_ONCE(view->pending_first, ULONG_MAX);
