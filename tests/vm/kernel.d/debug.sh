@@ -2,11 +2,35 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Kernels with checks that no distribution turns on, built from Debian's
-# linux-source-6.1 and the fragments tests/vm/config-*.
+# linux-source packages and the fragments tests/vm/config-*.
+
+# Whose source a debug kernel is built from, and with which fragments.
+debug_release()
+{
+	case $1 in
+	debug|kasan) echo 6.1 ;;
+	debug-6.12) echo 6.12 ;;
+	esac
+}
+
+debug_fragments()
+{
+	local f
+
+	case $1 in
+	debug|kasan) set -- "$1" common "$1" ;;
+	debug-6.12) set -- "$1" common debug debug-6.12 ;;
+	esac
+	echo "CONFIG_LOCALVERSION=\"-memory-view-$1\""
+	shift
+	for f; do
+		cat "$here/config-$f"
+	done
+}
 
 source_version()
 {
-	resolve bookworm '^linux-source-6.1=' linux-source-6.1 | cut -d= -f2
+	resolve "$(stock_suite "$1")" "^linux-source-$1=" "linux-source-$1" | cut -d= -f2
 }
 
 # Shared by the kernels built from it, which need it for as long as modules
@@ -14,20 +38,21 @@ source_version()
 # are not even looked at; their Kconfig files are.
 make_source()
 {
-	local dir=$1 tar d exclude=()
+	local package=linux-source-$1 version=$2 dir=$3 suite d exclude=()
 
+	suite=$(stock_suite "$1")
 	for d in drivers/{gpu,media,infiniband,staging,iio,usb,scsi,hid,mtd,pinctrl,clk} \
 		drivers/net/{ethernet,wireless} sound; do
-		exclude+=(--exclude="linux-source-6.1/$d/*.[chS]")
+		exclude+=(--exclude="$package/$d/*.[chS]")
 	done
-	unpack bookworm "$dir.package" "linux-source-6.1=$(source_version)"
-	tar=$dir.package/usr/src/linux-source-6.1.tar.xz
-	xz -dc "$tar" | tar -x -C "$dir" --strip-components=1 --anchored --wildcards \
-		--exclude='linux-source-6.1/Documentation/*/*' \
-		--exclude='linux-source-6.1/arch/[!x]*/*.[chS]' \
-		--exclude='linux-source-6.1/arch/[!x]*/boot/dts/*' \
-		--exclude='linux-source-6.1/tools/testing/*' \
-		--exclude='linux-source-6.1/tools/perf/*' \
+	unpack "$suite" "$dir.package" "$package=$version"
+	xz -dc "$dir.package/usr/src/$package.tar.xz" |
+		tar -x -C "$dir" --strip-components=1 --anchored --wildcards \
+		--exclude="$package/Documentation/*/*" \
+		--exclude="$package/arch/[!x]*/*.[chS]" \
+		--exclude="$package/arch/[!x]*/boot/dts/*" \
+		--exclude="$package/tools/testing/*" \
+		--exclude="$package/tools/perf/*" \
 		"${exclude[@]}"
 	rm -r "$dir.package"
 }
@@ -35,13 +60,8 @@ make_source()
 source_tree()
 {
 	local version
-	version=$(source_version)
-	publish source "$version-$(recipe debug.sh </dev/null)" make_source
-}
-
-debug_fragments()
-{
-	cat "$here/config-common" "$here/config-$1"
+	version=$(source_version "$1")
+	publish source "$version-$(recipe debug.sh </dev/null)" make_source "$1" "$version"
 }
 
 # check_config WANTED CONFIG: what was asked for has to have come about.
@@ -69,7 +89,7 @@ make_debug()
 	local make=(env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL nice make -s "-j$(nproc)"
 		KBUILD_BUILD_USER=memory-view KBUILD_BUILD_HOST="$name")
 
-	src=$(source_tree)
+	src=$(source_tree "$(debug_release "$name")")
 	mkdir "$build"
 	make+=(-C "$src" O="$build")
 	debug_fragments "$name" >"$dir/fragments"
