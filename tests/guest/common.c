@@ -14,6 +14,13 @@
 
 #define PARAM_DIR "/sys/module/memory_view/parameters/"
 
+bool has_kasan(void)
+{
+	const char *kernel = getenv("MEMORY_VIEW_GUEST");
+
+	return kernel && (!strcmp(kernel, "kasan") || !strcmp(kernel, "debug-6.12"));
+}
+
 int mv_open(void)
 {
 	return open(DEVICE, O_RDWR | O_CLOEXEC);

@@ -84,6 +84,9 @@ int run_cases(int argc, char **argv, const char *group,
 	skip(); \
 } while (0)
 
+/* Of the guest's kernel, by its name: KASAN allocates, too. */
+bool has_kasan(void);
+
 /* ioctls: -1 and errno, as the kernel has them. */
 int mv_open(void);
 int mv_set_size(int ctl, uint64_t size);

@@ -174,9 +174,7 @@ static bool is_one_of(int err, const int *errnos)
  */
 static unsigned int least_failures(unsigned int must_fail)
 {
-	bool others = !access("/sys/kernel/debug/kmemleak", F_OK);
-
-	return others && must_fail > 1 ? 1 : must_fail;
+	return has_kasan() && must_fail > 1 ? 1 : must_fail;
 }
 
 static void sweep(struct fixture *f, const struct call *c)

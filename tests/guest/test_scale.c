@@ -147,7 +147,6 @@ static void ranges_are_charged_to_the_controller(struct fixture *f)
 	const unsigned long n = 1UL << 15;
 	unsigned long before, after;
 	int file = backing_create(MEMFD, n * PAGE);
-	const char *kernel;
 	uint64_t bytes;
 
 	if (mkdir(GROUP, 0755))
@@ -165,10 +164,7 @@ static void ranges_are_charged_to_the_controller(struct fixture *f)
 	EXPECT_OK(mv_unmap(f->ctl, 0, n * PAGE, &bytes));
 	rmdir(GROUP);
 	/* At least the two tree nodes of each range; not much more, but for KASAN. */
-	kernel = getenv("MEMORY_VIEW_GUEST");
-	assert_in_range(after - before, n * 64,
-			kernel && (!strcmp(kernel, "kasan") ||
-				   !strcmp(kernel, "debug-6.12")) ? n * 256 : n * 144);
+	assert_in_range(after - before, n * 64, has_kasan() ? n * 256 : n * 144);
 }
 
 static void size_costs_nothing(struct fixture *f)
