@@ -690,8 +690,12 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	pgoff_t pgoff = vmf->pgoff;
 	vm_fault_t ret = 0;
 
-	/* The core comes again with the mmap_lock, which can wait. */
+	/*
+	 * The core comes again with the mmap_lock, which can wait. Until we have
+	 * returned the file is held, as below.
+	 */
 	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		fault->pinned = get_file(vmf->vma->vm_file);
 		vma_end_read(vmf->vma);
 		return VM_FAULT_RETRY;
 	}

@@ -13,6 +13,7 @@
  * and what is left of it faults again: VM_PFNMAP has nothing to split it into.
  */
 
+#include <linux/file.h>
 #include <linux/hash.h>
 #include <linux/hmm.h>
 #include <linux/userfaultfd_k.h>
@@ -287,7 +288,11 @@ vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 	/* The core asks here without .map_pages, too: see memview_mprotect(). */
 	if ((vmf->flags & FAULT_FLAG_VMA_LOCK) &&
 	    (vmf->vma->vm_flags & VM_MAYEXEC)) {
+		struct file *pinned = get_file(vmf->vma->vm_file);
+
 		vma_end_read(vmf->vma);
+		/* As in memview_fault_handle(). */
+		fput(pinned);
 		return VM_FAULT_RETRY;
 	}
 	/* What waiting for the source has found out is for the pages. */
