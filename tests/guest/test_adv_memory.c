@@ -431,8 +431,7 @@ static void swapping_loses_no_write(struct fixture *f)
 	if (why)
 		SKIP("%s", why);
 	big_start(&b, "6M", "max");
-	START(b.peer, op_count_to, b.view, BIG_PAGES, 3);
-	EXPECT_VALUE(3, FINISH(b.peer, "counting under memory pressure"));
+	EXPECT_VALUE(3, CALL(b.peer, op_count_to, b.view, BIG_PAGES, 3));
 	assert_int_equal(atomic_load(&shared->bad), 0);
 	assert_true(group_value("memory.swap.current") > 0);
 	assert_true(group_value("memory.current") <= 6 << 20);
