@@ -17,6 +17,7 @@ TROUBLE = re.compile(r"""
   | \bUnable\ to\ handle\ kernel\b
   | \b(KASAN|KCSAN|KMSAN|KFENCE|UBSAN|ODEBUG):
   | \bBad\ (page|rss-counter|swap)\b
+  | \bbad\ (pgd|p4d|pud|pmd)\b     # cleared where it was found, with no flush
   | \bpossible\ (recursive|circular|irq)\b.*\block
   | \binconsistent\ lock\ state\b
   | \b(in|I)nvalid\ wait\ context\b
