@@ -85,4 +85,15 @@ static inline void vma_end_read(struct vm_area_struct *vma) {}
 #endif
 #endif /* MEMVIEW_HUGE */
 
+/*
+ * The same for 1 GiB. Before 7.2 userfaultfd lets any mapping be registered for
+ * asynchronous write protection, and who takes that back from a PUD entry gets
+ * change_huge_pud() to warn: any peer could. 7.2 refuses VM_PFNMAP mappings.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0)
+#define MEMVIEW_HUGE_PUD 0
+#else
+#define MEMVIEW_HUGE_PUD IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP)
+#endif
+
 #endif /* _MEMVIEW_COMPAT_H */

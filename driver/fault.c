@@ -791,7 +791,7 @@ static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
 	fault->vmf = vmf;
 	fault->view = vmf->vma->vm_private_data;
 	fault->write = vmf->flags & FAULT_FLAG_WRITE;
-	fault->huge = false;
+	fault->huge = 0;
 	fault->no_write = false;
 	fault->pinned = NULL;
 	fault->commit = memview_fault_insert;
@@ -812,7 +812,7 @@ static vm_fault_t memview_fault_tries(struct memview_fault *fault)
 	return ret == MEMVIEW_FAULT_AGAIN ? VM_FAULT_NOPAGE : ret;
 }
 
-vm_fault_t memview_fault_handle(struct vm_fault *vmf, bool huge)
+vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge)
 {
 	struct memview_fault *fault;
 	struct file *pinned;
@@ -848,7 +848,7 @@ vm_fault_t memview_fault_handle(struct vm_fault *vmf, bool huge)
 
 static vm_fault_t memview_fault(struct vm_fault *vmf)
 {
-	return memview_fault_handle(vmf, false);
+	return memview_fault_handle(vmf, 0);
 }
 
 /*
@@ -858,7 +858,7 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
  */
 static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
 {
-	return memview_fault_handle(vmf, false) | VM_FAULT_NOPAGE;
+	return memview_fault_handle(vmf, 0) | VM_FAULT_NOPAGE;
 }
 
 /*
@@ -871,6 +871,7 @@ static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
 static int memview_mprotect(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, unsigned long newflags)
 {
+	memview_pud_drop(vma, start, end);
 	if (newflags & VM_EXEC)
 		zap_vma_ptes(vma, start, end - start);
 	return 0;
@@ -938,6 +939,8 @@ static void memview_vma_open(struct vm_area_struct *vma)
 {
 	if (vma->vm_mm != current->mm)
 		vm_flags_set(vma, VM_WIPEONFORK);
+	else
+		memview_pud_drop_moved(vma);
 	/* Without memory it is not populated, which nobody has a right to. */
 	memview_peer_add(vma->vm_private_data, vma->vm_mm);
 }
@@ -961,9 +964,11 @@ static const struct vm_operations_struct memview_vm_ops = {
 	.open		= memview_vma_open,
 	.close		= memview_vma_close,
 	.fault		= memview_fault,
+	.may_split	= memview_pud_may_split,
 	.huge_fault	= memview_huge_fault,
 	.map_pages	= memview_map_pages,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
+	.mprotect	= MEMVIEW_HUGE_PUD ? memview_mprotect : NULL,
 	.access		= memview_access,
 };
 
@@ -972,6 +977,7 @@ static const struct vm_operations_struct memview_exec_vm_ops = {
 	.open		= memview_vma_open,
 	.close		= memview_vma_close,
 	.fault		= memview_fault,
+	.may_split	= memview_pud_may_split,
 	.huge_fault	= memview_huge_fault,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
 	.mprotect	= memview_mprotect,

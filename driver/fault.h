@@ -3,6 +3,8 @@
 #ifndef _MEMVIEW_FAULT_H
 #define _MEMVIEW_FAULT_H
 
+#include <linux/hmm.h>
+
 #include "memview.h"
 
 /* Not a result of ours to anybody: start again at the look-up. */
@@ -13,7 +15,8 @@
  * @vmf: the peer's fault
  * @view: the view
  * @write: the access is a write
- * @huge: to be resolved by a huge entry, or not at all
+ * @huge: order of the huge entry by which it is to be resolved, or not at all;
+ *	0: by pages
  * @segment: what the range maps; held
  * @table_seq: of the table when it was looked up
  * @first: first page of the range
@@ -40,7 +43,7 @@ struct memview_fault {
 	struct vm_fault *vmf;
 	struct memview *view;
 	bool write;
-	bool huge;
+	unsigned int huge;
 	struct file *pinned;
 	vm_fault_t (*commit)(struct memview_fault *fault);
 	void *buf;
@@ -67,7 +70,7 @@ struct memview_fault {
 };
 
 /* fault.c */
-vm_fault_t memview_fault_handle(struct vm_fault *vmf, bool huge);
+vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge);
 void memview_fault_set_prots(struct memview_fault *fault);
 vm_fault_t memview_fault_commit(struct memview_fault *fault);
 void memview_fault_dirty(unsigned long pfn);
@@ -134,6 +137,56 @@ static inline vm_fault_t memview_huge_install(struct memview_fault *fault)
 }
 
 #define memview_fault_table memview_fault_alloc_table
+#endif
+
+/* Does the source map the page of the snapshot by a huge entry? */
+static inline bool memview_huge_has(const struct memview_fault *fault,
+				    unsigned int i)
+{
+	unsigned long pfn = fault->pfns[i];
+
+	return (pfn & HMM_PFN_VALID) && !(pfn & HMM_PFN_ERROR) &&
+	       hmm_pfn_to_map_order(pfn) >= fault->huge;
+}
+
+/* Of the block that it is in. */
+static inline unsigned long
+memview_huge_pfn(const struct memview_fault *fault, unsigned int i)
+{
+	return fault->pfns[i] & ~HMM_PFN_FLAGS & ~((1UL << fault->huge) - 1);
+}
+
+/* pud.c */
+#if MEMVIEW_HUGE_PUD
+bool memview_pud_fits(const struct vm_fault *vmf);
+vm_fault_t memview_pud_install(struct memview_fault *fault);
+void memview_pud_drop(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end);
+void memview_pud_drop_moved(struct vm_area_struct *vma);
+int memview_pud_may_split(struct vm_area_struct *vma, unsigned long addr);
+#define MEMVIEW_PUD_ORDER	HPAGE_PUD_ORDER
+#else
+static inline bool memview_pud_fits(const struct vm_fault *vmf)
+{
+	return false;
+}
+
+static inline vm_fault_t memview_pud_install(struct memview_fault *fault)
+{
+	return VM_FAULT_FALLBACK;
+}
+
+static inline void memview_pud_drop(struct vm_area_struct *vma,
+				    unsigned long start, unsigned long end)
+{
+}
+
+static inline void memview_pud_drop_moved(struct vm_area_struct *vma)
+{
+}
+
+#define memview_pud_may_split NULL
+#define MEMVIEW_PUD_ORDER	UINT_MAX
 #endif
 
 #endif /* _MEMVIEW_FAULT_H */

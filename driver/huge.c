@@ -15,7 +15,7 @@
 
 #include <linux/file.h>
 #include <linux/hash.h>
-#include <linux/hmm.h>
+#include <linux/hugetlb.h>
 #include <linux/userfaultfd_k.h>
 
 #include "fault.h"
@@ -79,20 +79,9 @@ vm_fault_t memview_fault_table(struct memview_fault *fault)
 	return ret;
 }
 
-/* Does the source map the page of the snapshot by a huge entry? */
-static bool memview_huge_has(const struct memview_fault *fault, unsigned int i)
+static unsigned long memview_huge_size(const struct memview_fault *fault)
 {
-	unsigned long pfn = fault->pfns[i];
-
-	return (pfn & HMM_PFN_VALID) && !(pfn & HMM_PFN_ERROR) &&
-	       hmm_pfn_to_map_order(pfn) >= HPAGE_PMD_ORDER;
-}
-
-/* Of the block that it is in. */
-static unsigned long memview_huge_pfn(const struct memview_fault *fault,
-				      unsigned int i)
-{
-	return fault->pfns[i] & ~HMM_PFN_FLAGS & ~(HPAGE_PMD_NR - 1UL);
+	return PAGE_SIZE << fault->huge;
 }
 
 /* Can the range have a huge entry at the address that faulted? */
@@ -100,18 +89,34 @@ vm_fault_t memview_huge_range(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
 	struct vm_area_struct *vma = vmf->vma;
-	unsigned long addr = vmf->address & PMD_MASK;
+	unsigned long size = memview_huge_size(fault);
+	unsigned long addr = vmf->address & -size;
 	pgoff_t first = vmf->pgoff - ((vmf->address - addr) >> PAGE_SHIFT);
-	pgoff_t last = first + HPAGE_PMD_NR - 1;
+	pgoff_t last = first + (1UL << fault->huge) - 1;
 
-	if (addr < vma->vm_start || vma->vm_end - addr < PMD_SIZE ||
+	if (addr < vma->vm_start || vma->vm_end - addr < size ||
 	    first < fault->first || last > fault->last ||
-	    ((memview_fault_source_addr(fault) ^ vmf->address) & ~PMD_MASK &
+	    ((memview_fault_source_addr(fault) ^ vmf->address) & (size - 1) &
 	     PAGE_MASK))
 		return VM_FAULT_FALLBACK;
 	/* Its markers need page tables, which it makes behind our back. */
 	if (userfaultfd_wp(vma))
 		return VM_FAULT_FALLBACK;
+	return 0;
+}
+
+/* An entry of 1 GiB is alone in its window: the source is of such pages. */
+static vm_fault_t
+memview_huge_source_pud(struct memview_fault *fault,
+			const struct vm_area_struct *source_vma)
+{
+	if (!is_vm_hugetlb_page(source_vma) ||
+	    huge_page_order(hstate_file(source_vma->vm_file)) < fault->huge)
+		return VM_FAULT_FALLBACK;
+	fault->addr = fault->vmf->address & -memview_huge_size(fault);
+	fault->index = 0;
+	fault->nr = 1;
+	fault->base = 1;
 	return 0;
 }
 
@@ -138,6 +143,8 @@ vm_fault_t memview_huge_source(struct memview_fault *fault,
 	/* Or it has no huge entry there anyway. */
 	if (head < source_vma->vm_start || source_vma->vm_end - head < PMD_SIZE)
 		return VM_FAULT_FALLBACK;
+	if (fault->huge == MEMVIEW_PUD_ORDER)
+		return memview_huge_source_pud(fault, source_vma);
 
 	before = (addr >> PMD_SHIFT) % size;
 	after = size - 1 - before;
@@ -256,6 +263,9 @@ vm_fault_t memview_huge_install(struct memview_fault *fault)
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 	pmd_t pmd;
 
+	if (fault->huge == MEMVIEW_PUD_ORDER)
+		return memview_pud_install(fault);
+
 	/*
 	 * vmf_insert_pfn_pmd() makes entries with the mapping's protection, to
 	 * which it adds W: that has to be the range's, in X above all (R6).
@@ -283,11 +293,15 @@ vm_fault_t memview_huge_install(struct memview_fault *fault)
  */
 vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
-	if (order != HPAGE_PMD_ORDER)
+	if (order != HPAGE_PMD_ORDER &&
+	    (order != MEMVIEW_PUD_ORDER || !memview_pud_fits(vmf)))
 		return VM_FAULT_FALLBACK;
-	/* The core asks here without .map_pages, too: see memview_mprotect(). */
+	/*
+	 * The core asks here without .map_pages, too: see memview_mprotect().
+	 * For PUD entries, pud.c says why.
+	 */
 	if ((vmf->flags & FAULT_FLAG_VMA_LOCK) &&
-	    (vmf->vma->vm_flags & VM_MAYEXEC)) {
+	    (order == MEMVIEW_PUD_ORDER || vmf->vma->vm_flags & VM_MAYEXEC)) {
 		struct file *pinned = get_file(vmf->vma->vm_file);
 
 		vma_end_read(vmf->vma);
@@ -299,5 +313,5 @@ vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 	if ((vmf->flags & FAULT_FLAG_TRIED) &&
 	    memview_fault_has_note(vmf->vma->vm_private_data))
 		return VM_FAULT_FALLBACK;
-	return memview_fault_handle(vmf, true);
+	return memview_fault_handle(vmf, order);
 }

@@ -11,6 +11,7 @@
  *   source.c  the mirrors of files in the controller's address space
  *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
  *   huge.c    the same by one huge entry, where that can be
+ *   pud.c     what entries of 1 GiB need beyond that
  *   populate.c  faults before peers do; adds to none of the data
  *
  * Invalidation flows back the other way (source.c -> view.c), and nothing else
@@ -135,6 +136,8 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  * @faults: faults of peers that were resolved
  * @huge_entries: huge entries that were made for them
  * @zaps: spans zapped
+ * @zapping: operations and invalidations between memview_zap_begin() and
+ *	memview_zap_end(): no PUD entry is made meanwhile
  * @peers_lock: @peers and @nr_peers
  * @peers: the address spaces that have the view mapped, for memview_populate()
  * @nr_peers: entries of @peers
@@ -171,6 +174,8 @@ struct memview {
 	atomic64_t faults;
 	atomic64_t huge_entries;
 	atomic64_t zaps;
+
+	atomic_t zapping;
 
 	spinlock_t peers_lock;		/* peers; innermost */
 	struct rb_root peers;
@@ -450,7 +455,9 @@ void memview_get(struct memview *view);
 void memview_put(struct memview *view);
 struct file *memview_view_file(struct memview *view, u32 rights);
 bool memview_is_view_file(const struct file *file);
+void memview_zap_begin(struct memview *view);
 void memview_zap(struct memview *view, pgoff_t first, pgoff_t last);
+void memview_zap_end(struct memview *view);
 void memview_revoke(struct memview *view);
 bool memview_try_revoke(struct memview *view);
 void memview_revoke_later(struct memview *view);
@@ -511,6 +518,15 @@ int memview_fault_init(void);
 void memview_fault_exit(void);
 const struct vm_operations_struct *
 memview_fault_vm_ops(const struct vm_area_struct *vma);
+
+/* pud.c */
+#if MEMVIEW_HUGE_PUD
+unsigned long memview_pud_unmapped_area(struct file *file, unsigned long addr,
+					unsigned long len, unsigned long pgoff,
+					unsigned long flags);
+#else
+#define memview_pud_unmapped_area thp_get_unmapped_area
+#endif
 
 /* populate.c */
 int memview_peer_add(struct memview *view, struct mm_struct *mm);

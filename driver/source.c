@@ -218,6 +218,7 @@ static void memview_attach_zap(struct memview_attach *attach,
 	spans[nr].last = view->pending_last;
 	if (spans[nr].first <= spans[nr].last)
 		nr++;
+	memview_zap_begin(view);
 	up_write(&view->lock);
 
 	/*
@@ -237,6 +238,7 @@ static void memview_attach_zap(struct memview_attach *attach,
 	for (i = 0; i < nr; i++)
 		memview_zap(view, spans[i].first, spans[i].last);
 	lockdep_on();
+	memview_zap_end(view);
 }
 
 /*

@@ -285,6 +285,7 @@ static void memview_edits_zap(struct memview *view,
 	for (i = 0; i < nr; i++)
 		memview_zap(view, edits[i].first,
 			    min(edits[i].last, ULONG_MAX >> PAGE_SHIFT));
+	memview_zap_end(view);
 }
 
 static void memview_edit_trace(struct memview *view,
@@ -321,8 +322,13 @@ static int memview_update_commit(struct memview_change *change,
 	unsigned int i, zaps;
 	int err;
 
-	if (MEMVIEW_BROKEN_zap_first)
+	if (MEMVIEW_BROKEN_zap_first) {
+		down_write(&view->lock);
+		memview_zap_begin(view);
+		up_write(&view->lock);
 		memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
+		memview_zap_end(view);
+	}
 
 	for (;;) {
 		err = memview_change_reserve(change, spares);
@@ -349,6 +355,8 @@ static int memview_update_commit(struct memview_change *change,
 	if (zaps) {
 		view->pending_first = edits[0].first;
 		view->pending_last = edits[zaps - 1].last;
+		if (!MEMVIEW_BROKEN_zap_first)
+			memview_zap_begin(view);
 	}
 	memview_table_write_end(view);
 

@@ -143,6 +143,22 @@ void memview_put(struct memview *view)
 }
 
 /**
+ * memview_zap_begin - announce zaps
+ * @view: the view
+ *
+ * What walks a peer's page tables without its mmap_lock takes a PUD entry that
+ * appears under it for garbage (pud_none_or_clear_bad()), clears it and does not
+ * flush the TLB. So none is made from here to memview_zap_end().
+ *
+ * Context: under memview.lock for writing, or who is inserting may not notice.
+ */
+void memview_zap_begin(struct memview *view)
+{
+	lockdep_assert_held_write(&view->lock);
+	atomic_inc(&view->zapping);
+}
+
+/**
  * memview_zap - take a span away from all peers
  * @view: the view
  * @first: first page
@@ -150,6 +166,8 @@ void memview_put(struct memview *view)
  *
  * When this returns, no CPU has an entry for the span that was there before
  * (R1). Sleeps, and raises the mmu notifiers of the peers.
+ *
+ * Context: between memview_zap_begin() and memview_zap_end()
  */
 void memview_zap(struct memview *view, pgoff_t first, pgoff_t last)
 {
@@ -159,6 +177,11 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last)
 	atomic64_inc(&view->zaps);
 	unmap_mapping_pages(view->inode->i_mapping, first, last - first + 1,
 			    true);
+}
+
+void memview_zap_end(struct memview *view)
+{
+	atomic_dec(&view->zapping);
 }
 
 static void memview_revoke_locked(struct memview *view)
@@ -177,9 +200,11 @@ static void memview_revoke_locked(struct memview *view)
 	memview_table_clear(view, &idle, &removed);
 	view->pending_first = 0;
 	view->pending_last = ULONG_MAX >> PAGE_SHIFT;
+	memview_zap_begin(view);
 	memview_table_write_end(view);
 
 	memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
+	memview_zap_end(view);
 	WRITE_ONCE(view->pending_first, ULONG_MAX);
 
 	memview_table_free(&removed);
@@ -264,7 +289,7 @@ static const struct file_operations memview_view_fops = {
 	.owner		= THIS_MODULE,
 	.mmap		= memview_view_mmap,
 	.release	= memview_view_release,
-	.get_unmapped_area = MEMVIEW_HUGE ? thp_get_unmapped_area : NULL,
+	.get_unmapped_area = MEMVIEW_HUGE ? memview_pud_unmapped_area : NULL,
 	.llseek		= generic_file_llseek,
 };
 

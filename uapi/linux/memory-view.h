@@ -102,8 +102,9 @@
  * @huge_entries: huge page-table entries that were made for peers so far
  *
  * %MEMVIEW_FEATURE_HUGE: where a range, a peer's mapping and the file's pages
- * cover an aligned block of 2 MiB (hugetlb, or huge pages of tmpfs and memfd), one
- * entry maps all of it; see @huge_entries. Nothing else changes: a table change
+ * cover an aligned block of 2 MiB (hugetlb, or huge pages of tmpfs and memfd), or
+ * from 7.2 on one of 1 GiB (hugetlb), one entry maps all of it; see
+ * @huge_entries, which counts both. Nothing else changes: a table change
  * that cuts such a block is exact to the page. Where the kernel cannot do this
  * (before 6.12), the bit is not set and huge pages are mapped page by page.
  */
