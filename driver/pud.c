@@ -79,8 +79,8 @@ static vm_fault_t memview_pud_insert(struct memview_fault *fault)
 vm_fault_t memview_pud_install(struct memview_fault *fault)
 {
 	/*
-	 * The core would take an access that NX forbids for done, again and
-	 * again: in a mapping that is executable the range has to be, too.
+	 * As with blocks, in memview_huge_install(): what lacks X in a mapping
+	 * that is executable goes by pages (R6).
 	 */
 	memview_fault_set_prots(fault);
 	if (pgprot_val(fault->vmf->vma->vm_page_prot) !=
