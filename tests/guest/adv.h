@@ -70,9 +70,10 @@ char *uffd_event(int uffd, uint64_t *flags);
 /*
  * Before a file system is frozen: sources of the case before go 0.1 s after it.
  * Their munmap(2) would wait for a fault that waits for the thaw, and every fault
- * of this process for the munmap(2).
+ * of this process for the munmap(2). (What a case has cut out of its own sources
+ * may stay mapped: that they are gone does not show in /proc/self/maps.)
  */
-void wait_for_old_sources(struct fixture *f);
+void wait_for_old_sources(void);
 /* Thaws the file system of a file when shared->ready is set, or after long. */
 long op_thaw(const long *a);
 
