@@ -8,6 +8,7 @@
 
 #include <linux/mm.h>
 #include <linux/version.h>
+#include <linux/workqueue.h>
 
 /* 6.8 split what drivers need of io_uring from the rest. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
@@ -53,6 +54,16 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 #define FAULT_FLAG_VMA_LOCK 0
 static inline void vma_end_read(struct vm_area_struct *vma) {}
+#endif
+
+/*
+ * Before 6.12 what is typesafe by RCU goes some time after kmem_cache_destroy(),
+ * and until then a module that is loaded again finds its name taken.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define memview_caches_destroyed() flush_scheduled_work()
+#else
+#define memview_caches_destroyed() do { } while (0)
 #endif
 
 /* 6.3 gave inode operations an idmap in place of the user namespace. */

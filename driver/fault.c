@@ -110,16 +110,18 @@ static bool memview_fault_find(struct memview_fault *fault)
 	struct memview *view = fault->view;
 	struct memview_attach *attach;
 	struct memview_range *range;
+	unsigned int seq;
 	bool found = false;
 
 	rcu_read_lock();
-	fault->table_seq = raw_read_seqcount(&view->table_seq);
+	seq = raw_read_seqcount(&view->table_seq);
+	fault->gen = READ_ONCE(view->gen);
 	range = memview_table_find(view, fault->vmf->pgoff);
-	if (range && !(fault->table_seq & 1)) {
+	if (range && !(seq & 1)) {
 		memview_fault_copy(fault, range);
 		attach = READ_ONCE(range->attach);
 		/* Only then it is an attach, and stays one under RCU. */
-		if (!read_seqcount_retry(&view->table_seq, fault->table_seq) &&
+		if (!read_seqcount_retry(&view->table_seq, seq) &&
 		    kref_get_unless_zero(&attach->segment->ref)) {
 			fault->segment = attach->segment;
 			found = true;
@@ -135,7 +137,7 @@ static bool memview_fault_find_locked(struct memview_fault *fault)
 	struct memview_range *range;
 
 	down_read(&view->lock);
-	fault->table_seq = raw_read_seqcount(&view->table_seq);
+	fault->gen = view->gen;
 	range = memview_table_find(view, fault->vmf->pgoff);
 	if (range) {
 		memview_fault_copy(fault, range);
@@ -581,7 +583,7 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE &&
 	    !MEMVIEW_BROKEN_suspect)
 		return false;
-	if (raw_read_seqcount(&view->table_seq) == fault->table_seq)
+	if (view->gen == fault->gen)
 		return true;
 	/* The table has changed, perhaps elsewhere. */
 	range = memview_table_find(view, fault->vmf->pgoff);
@@ -635,7 +637,7 @@ static void memview_fault_note_set(struct memview_fault *fault, pgoff_t pgoff,
 	spin_lock(&view->fault_note_lock);
 	view->fault_note.task = current;
 	view->fault_note.pgoff = pgoff;
-	view->fault_note.table_seq = fault->table_seq;
+	view->fault_note.gen = fault->gen;
 	view->fault_note.error = error;
 	view->fault_note.no_write = fault->no_write;
 	spin_unlock(&view->fault_note_lock);
@@ -660,8 +662,7 @@ static vm_fault_t memview_fault_note_get(struct memview_fault *fault)
 		/* A table that has changed may have another answer. */
 		if ((vmf->flags & FAULT_FLAG_TRIED) &&
 		    view->fault_note.pgoff == vmf->pgoff &&
-		    view->fault_note.table_seq ==
-		    raw_read_seqcount(&view->table_seq)) {
+		    view->fault_note.gen == READ_ONCE(view->gen)) {
 			error = view->fault_note.error;
 			fault->no_write = view->fault_note.no_write;
 		}

@@ -18,7 +18,7 @@
  * @huge: order of the huge entry by which it is to be resolved, or not at all;
  *	0: by pages
  * @segment: what the range maps; held
- * @table_seq: of the table when it was looked up
+ * @gen: of the table when it was looked up
  * @first: first page of the range
  * @last: last page of the range
  * @file_first: page of the file that @first maps
@@ -50,7 +50,7 @@ struct memview_fault {
 	unsigned int len;
 
 	struct memview_segment *segment;
-	unsigned int table_seq;
+	u64 gen;
 	pgoff_t first;
 	pgoff_t last;
 	pgoff_t file_first;

@@ -294,7 +294,8 @@ vm_fault_t memview_huge_install(struct memview_fault *fault)
 vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	if (order != HPAGE_PMD_ORDER &&
-	    (order != MEMVIEW_PUD_ORDER || !memview_pud_fits(vmf)))
+	    (order != MEMVIEW_PUD_ORDER || !memview_pud_fits(vmf) ||
+	     !READ_ONCE(memview_gigantic_entries)))
 		return VM_FAULT_FALLBACK;
 	/*
 	 * The core asks here without .map_pages, too: see memview_mprotect().

@@ -21,6 +21,13 @@ module_param_named(max_sources, memview_max_sources, uint, 0644);
 MODULE_PARM_DESC(max_sources,
 		 "Source mappings in one controller at most (default 4096)");
 
+bool memview_gigantic_entries;
+#if MEMVIEW_HUGE_PUD
+module_param_named(gigantic_entries, memview_gigantic_entries, bool, 0644);
+MODULE_PARM_DESC(gigantic_entries,
+		 "Map pages of 1 GiB by one entry (default no: the kernel has a race there, see docs/design.md)");
+#endif
+
 struct workqueue_struct *memview_wq;
 
 static int memview_open(struct inode *inode, struct file *file)

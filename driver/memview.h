@@ -124,8 +124,10 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  * @table: the ranges, by page of the view
  * @attaches: the segments the ranges map, most recent first
  * @nr_ranges: entries of @table
- * @table_seq: changes with @table or the size: proves a look-up that is made
- *	without @lock, and that nothing has changed since
+ * @table_seq: odd while @table changes: proves a look-up that is made without
+ *	@lock
+ * @gen: changes with @table or the size, and never comes back to a value as
+ *	@table_seq could, in the time that a fault can be made to wait
  * @dead: revoked, for good
  * @pending_first: span whose entries a table operation is about to zap. The
  * @pending_last:	ranges may have left the reverse index by then, so every
@@ -158,6 +160,7 @@ struct memview {
 	struct list_head attaches;
 	unsigned long nr_ranges;
 	seqcount_t table_seq;
+	u64 gen;
 	bool dead;
 	pgoff_t pending_first;
 	pgoff_t pending_last;
@@ -166,7 +169,7 @@ struct memview {
 	struct {
 		struct task_struct *task;	/* compared, never followed */
 		pgoff_t pgoff;
-		unsigned int table_seq;
+		u64 gen;
 		vm_fault_t error;
 		bool no_write;
 	} fault_note;
@@ -440,6 +443,7 @@ memview_segment_len(const struct memview_segment *segment)
 extern unsigned int memview_fault_around;
 extern unsigned long memview_max_ranges;
 extern unsigned int memview_max_sources;
+extern bool memview_gigantic_entries;
 extern struct workqueue_struct *memview_wq;
 
 /* ioctl.c */

@@ -47,6 +47,7 @@ int __init memview_table_init(void)
 void memview_table_exit(void)
 {
 	kmem_cache_destroy(memview_range_cache);
+	memview_caches_destroyed();
 }
 
 static struct memview_range *memview_range_of(struct rb_node *node)
@@ -110,6 +111,7 @@ void memview_table_write_begin(struct memview *view)
 {
 	down_write(&view->lock);
 	raw_write_seqcount_begin(&view->table_seq);
+	WRITE_ONCE(view->gen, view->gen + 1);
 }
 
 void memview_table_write_end(struct memview *view)
@@ -142,6 +144,10 @@ static void memview_table_insert(struct memview *view,
 		else
 			link = &parent->rb_right;
 	}
+	range->node.rb_left = NULL;
+	range->node.rb_right = NULL;
+	/* Readers without the lock find it when it leads nowhere any more. */
+	smp_wmb();
 	rb_link_node(&range->node, parent, link);
 	rb_insert_color(&range->node, &view->table);
 	view->nr_ranges++;

@@ -95,12 +95,14 @@ static char *use_gigantic(struct fixture *f)
 	return map;
 }
 
-static void need_entries(void)
+/* Where there are entries of 1 GiB, turns them on. */
+static void need_entries(struct fixture *f)
 {
 	if (!since(6, 12))
 		SKIP("no huge entries in VM_PFNMAP mappings before 6.12");
 	if (!since(7, 2))
 		SKIP("before 7.2 a peer's userfaultfd could make the kernel warn");
+	set_module_param(f, "gigantic_entries", 1);
 }
 
 /* Lends the page twice, and has the peer touch it there. */
@@ -108,7 +110,7 @@ static char *lend_gigantic(struct fixture *f, uint32_t flags)
 {
 	char *map;
 
-	need_entries();
+	need_entries(f);
 	map = use_gigantic(f);
 	for (unsigned long i = 0; i < NR_GIB; i++) {
 		map_pages(f, i * GPAGES, 0, GPAGES, flags);
@@ -167,10 +169,8 @@ static void one_fault_maps_all(struct fixture *f)
 	assert_int_equal(fdinfo(f->ctl, "faults"), NR_GIB);
 }
 
-static void before_7_2_blocks_are_mapped(struct fixture *f)
+static void blocks_are_mapped_by_default(struct fixture *f)
 {
-	if (since(7, 2))
-		SKIP("this kernel has entries of 1 GiB");
 	use_gigantic(f);
 	map_pages(f, 0, 0, GPAGES, RW);
 	for (unsigned long i = 0; i < 4; i++)
@@ -182,7 +182,7 @@ static void mappings_are_aligned(struct fixture *f)
 {
 	unsigned long at;
 
-	need_entries();
+	need_entries(f);
 	use_gigantic(f);
 	assert_int_equal(f->view % GIB, 0);
 	for (unsigned long page = 1; page < GPAGES; page = page * 13 + 5) {
@@ -198,7 +198,7 @@ static void mappings_are_aligned(struct fixture *f)
 
 static void small_range_goes_by_blocks(struct fixture *f)
 {
-	need_entries();
+	need_entries(f);
 	use_gigantic(f);
 	map_pages(f, 0, 0, GPAGES - 1, RW);
 	READS_SPAN(f, 5, 700, 5);
@@ -209,7 +209,7 @@ static void small_range_goes_by_blocks(struct fixture *f)
 
 static void offsets_that_differ_go_by_blocks(struct fixture *f)
 {
-	need_entries();
+	need_entries(f);
 	use_gigantic(f);
 	/* The second page of the file is not there, and not asked for. */
 	EXPECT_OK(ftruncate(f->file, 2 * GIB));
@@ -222,7 +222,7 @@ static void mapping_at_another_address_goes_by_blocks(struct fixture *f)
 {
 	unsigned long at, had;
 
-	need_entries();
+	need_entries(f);
 	use_gigantic(f);
 	EXPECT_OK(ftruncate(f->file, 2 * GIB));
 	map_pages(f, 0, 0, 2 * GPAGES, RW);
@@ -247,7 +247,7 @@ static void range_without_x_goes_by_pages(struct fixture *f)
 {
 	unsigned long at;
 
-	need_entries();
+	need_entries(f);
 	use_gigantic(f);
 	at = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, 3 * GIB,
 			 PROT_READ | PROT_WRITE | PROT_EXEC, 0);
@@ -262,7 +262,7 @@ static void mprotect_makes_nothing_executable(struct fixture *f)
 	static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
 	unsigned long at;
 
-	need_entries();
+	need_entries(f);
 	/* mov $42, %eax; ret */
 	memcpy(use_gigantic(f) + 5 * PAGE, code, sizeof(code));
 	at = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, 3 * GIB,
@@ -806,7 +806,7 @@ static void no_entry_is_made_during_a_zap(struct fixture *f)
 }
 
 static const struct test_case cases[] = {
-	CASE(before_7_2_blocks_are_mapped),
+	CASE(blocks_are_mapped_by_default),
 	CASE(one_fault_maps_all),
 	CASE(mappings_are_aligned),
 	CASE(small_range_goes_by_blocks),

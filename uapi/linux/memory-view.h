@@ -103,7 +103,8 @@
  *
  * %MEMVIEW_FEATURE_HUGE: where a range, a peer's mapping and the file's pages
  * cover an aligned block of 2 MiB (hugetlb, or huge pages of tmpfs and memfd), or
- * from 7.2 on one of 1 GiB (hugetlb), one entry maps all of it; see
+ * from 7.2 on, if the module parameter gigantic_entries is set, one of 1 GiB
+ * (hugetlb), one entry maps all of it; see
  * @huge_entries, which counts both. Nothing else changes: a table change
  * that cuts such a block is exact to the page. Where the kernel cannot do this
  * (before 6.12), the bit is not set and huge pages are mapped page by page.
