@@ -403,6 +403,10 @@ static void memview_fault_ahead(struct memview_fault *fault,
 			break;
 	}
 	memview_fault_uncharge(old);
+	/* Beyond there is nothing to be looked for. */
+	if (addr < end)
+		fault->nr = max_t(unsigned int, fault->base, fault->index +
+				  ((addr - source_addr) >> PAGE_SHIFT));
 }
 
 /*

@@ -475,10 +475,8 @@ static void peer_is_not_charged_for_the_view(struct fixture *f)
 	fd = peer_send_fd(p, f->viewfd);
 	enter_group(p, "4M", "0");
 	view = EXPECT_CALL(p, op_mmap, fd, BIG_PAGES * PAGE, PROT_READ | PROT_WRITE, 0);
-	START(p, op_fill, view, BIG_PAGES / 2, 1);
-	EXPECT_VALUE(0, FINISH(p, "writing the view"));
-	START(p, op_count_to, view + BIG_PAGES / 2 * PAGE, BIG_PAGES / 2, 1);
-	EXPECT_VALUE(1, FINISH(p, "reading and writing the view"));
+	EXPECT_VALUE(0, CALL(p, op_fill, view, BIG_PAGES / 2, 1));
+	EXPECT_VALUE(1, CALL(p, op_count_to, view + BIG_PAGES / 2 * PAGE, BIG_PAGES / 2, 1));
 	assert_int_equal(group_event("oom_kill"), 0);
 	peer_kill(p);
 	rmdir(group);
