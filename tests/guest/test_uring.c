@@ -255,6 +255,21 @@ static void operations_work(struct fixture *f)
 }
 
 /* Of a mapping of the controller's own: by a thread first, then at once. */
+/* Who was built with it has nothing of what comes behind it in the submission. */
+static void first_version_of_map_fd_works(struct fixture *f)
+{
+	const uint32_t first = _IOC(_IOC_DIR(MEMVIEW_MAP_FD), _IOC_TYPE(MEMVIEW_MAP_FD),
+				    _IOC_NR(MEMVIEW_MAP_FD),
+				    offsetof(struct memview_map_fd_info, addr));
+	struct memview_map_fd_info info = map_info(f->file, 2, 0, 1, R);
+
+	ring_start(f, f->tc->param);
+	info.addr = -1;
+	EXPECT_ERRNO(EINVAL, ring_call(f->ctl, MEMVIEW_MAP_FD, &info));
+	EXPECT_OK(ring_call(f->ctl, first, &info));
+	READS(f, 2, WORD(0));
+}
+
 static void adoption_works(struct fixture *f)
 {
 	struct memview_map_fd_info info = map_info(f->file, 0, 4, 8, RW | MEMVIEW_MAP_ADOPT);
@@ -1133,6 +1148,7 @@ static void registered_control_fd_dies_with_the_controller(struct fixture *f)
 
 static const struct test_case cases[] = {
 	ALL_KINDS(operations_work),
+	ALL_KINDS(first_version_of_map_fd_works),
 	ALL_KINDS(adoption_works),
 	CASE_VARIANT(library_calls_work, "pointer", POINTER),
 	CASE_VARIANT(library_calls_work, "inline", INLINE),
