@@ -294,18 +294,22 @@ static void module_params(char *params, size_t size)
 {
 	DIR *dir = opendir(MODULE "parameters");
 	struct dirent *entry;
-	char path[512];
+	char path[512], value[64];
 
 	assert_non_null(dir);
 	*params = 0;
 	while ((entry = readdir(dir))) {
 		size_t len = strlen(params);
+		FILE *file;
 
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), MODULE "parameters/%s", entry->d_name);
-		snprintf(params + len, size - len, "%s=%ld ", entry->d_name,
-			 get_number(path));
+		file = fopen(path, "re");
+		assert_non_null(file);
+		assert_int_equal(fscanf(file, "%63s", value), 1);
+		fclose(file);
+		snprintf(params + len, size - len, "%s=%s ", entry->d_name, value);
 	}
 	closedir(dir);
 }
