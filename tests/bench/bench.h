@@ -23,9 +23,9 @@
 #define MIB		(1UL << 20)
 
 #define MAX_FIGURES	4
-#define MAX_RIVALS	2
+#define MAX_RIVALS	3
 
-/* Where a row can be measured: by time on two CPUs, by instructions on one. */
+/* How rows are measured: by time on two CPUs, by instructions on one. */
 enum {
 	BY_TIME		= 1,
 	BY_ICOUNT	= 2,
@@ -61,7 +61,6 @@ struct contender {
  * struct bench - a row of the table
  * @name: as the issue and docs/performance.md have it
  * @figures: what one measurement yields
- * @modes: BY_TIME, BY_ICOUNT
  * @shared: how much of shared_file it uses
  * @keep: each contender's process lives on from one round to the next: what it
  *	has built up is too expensive to build again
@@ -75,7 +74,6 @@ struct contender {
 struct bench {
 	const char *name;
 	struct figure figures[MAX_FIGURES];
-	unsigned int modes;
 	size_t shared;
 	bool keep;
 	const char *(*missing)(void);
@@ -126,6 +124,8 @@ void start_sibling(int cpu);
 void write_file(const char *path, const char *text);
 /* Reasons for struct bench.missing. */
 const char *no_huge_views(void);
+const char *no_second_cpu(void);
+const char *too_few_ranges(void);
 const char *no_update(void);
 const char *no_io_uring(void);
 
@@ -171,8 +171,8 @@ enum file_state {
  * struct fault_param - touching pages of a fresh mapping for the first time
  * @state: of the file and the source
  * @write: the touch is a write
- * @random: in an order that jumps
  * @huge: the file has huge pages
+ * @random: in an order that jumps
  * @adopted: the source is a mapping of the controller's
  * @size: of the file
  * @touches: how many different pages
@@ -244,9 +244,17 @@ struct remote_param {
 
 cost_fn remote_view, remote_ptrace, remote_stub;
 
+/**
+ * struct revoke_param - taking regions back from a backend
+ * @busy: another CPU is busy in the backend
+ */
+struct revoke_param {
+	bool busy;
+};
+
 cost_fn revoke_view, revoke_message;
 
-cost_fn userfault_view, userfault_page, userfault_window;
+cost_fn userfault_view, userfault_1, userfault_16, userfault_256;
 
 struct ranges_param {
 	unsigned long ranges;

@@ -251,6 +251,16 @@ const char *no_huge_views(void)
 	return tables ? "this driver makes no huge entries on this kernel" : NULL;
 }
 
+const char *no_second_cpu(void)
+{
+	return have_cpu(1) ? NULL : "one CPU, on which nothing runs at the same time";
+}
+
+const char *too_few_ranges(void)
+{
+	return "so few are lost in the pages that slabs are counted in";
+}
+
 const char *no_update(void)
 {
 	struct memview_status status;

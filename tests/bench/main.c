@@ -161,8 +161,6 @@ static bool chosen(const struct bench *b, const struct options *options)
 {
 	unsigned int i;
 
-	if (!(b->modes & options->mode))
-		return false;
 	for (i = 0; i < options->nr_only; i++)
 		if (!strcmp(options->only[i], b->name))
 			return true;

@@ -122,11 +122,8 @@ def _threads_variant(variant):
 
 
 def threads(results):
-    # A single peer with a single thread begins both curves.
-    more = [{**r, "variant": "1 peer"} for r in results
-            if r["name"] == "threads-scaling" and r["variant"] == "1 thread"]
-    curves = _curves(list(results) + more, "threads-scaling", _threads_variant)
-    if not curves:
+    curves = _curves(results, "threads-scaling", _threads_variant)
+    if not any(mode == "time" for _, mode, _ in curves):
         return None
     blocks, plot = _plot_curves(curves, "time")
     return blocks + [

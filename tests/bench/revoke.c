@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Taking single regions of 2 MiB back from a backend that has touched them. */
+/*
+ * Taking single regions of 2 MiB back from a backend that has touched them, and
+ * waits, or has a thread that is busy on another CPU, which must be told.
+ */
 #include "bench.h"
 
 #include <sys/mman.h>
@@ -12,6 +15,7 @@
 
 void revoke_view(const struct bench *bench, double *values)
 {
+	const struct revoke_param *p = bench->param;
 	int fd = shared_file;
 	struct memview *view = make_view(SIZE);
 	struct span span = { .size = SIZE, .stride = PAGE };
@@ -19,7 +23,6 @@ void revoke_view(const struct bench *bench, double *values)
 	uint64_t start;
 	size_t i;
 
-	(void)bench;
 	/* In the opposite order: a range each. */
 	for (i = 0; i < REGIONS; i++)
 		check(memview_map(view, i * REGION, fd, SIZE - (i + 1) * REGION,
@@ -28,6 +31,8 @@ void revoke_view(const struct bench *bench, double *values)
 	span.fd = check(memview_view_fd(view), "memview_view_fd");
 	peer_start(&peer);
 	peer_call(&peer, peer_map_and_touch, &span, sizeof(span));
+	if (p->busy)
+		peer_call(&peer, peer_sibling, NULL, 0);
 	settle();
 	start = now();
 	for (i = 0; i < REGIONS; i++)
@@ -37,6 +42,7 @@ void revoke_view(const struct bench *bench, double *values)
 
 struct backend {
 	int sock, fd;
+	bool busy;
 };
 
 /* A mapping for each region, as vhost-user's ADD_MEM_REG and REM_MEM_REG. */
@@ -52,6 +58,8 @@ static void be_backend(const void *arg, double *values)
 		regions[i] = map_fd(backend->fd, REGION, SIZE - (i + 1) * REGION);
 		touch(regions[i], REGION, PAGE, true);
 	}
+	if (backend->busy)
+		start_sibling(1);
 	message = 0;
 	do {
 		if (send(backend->sock, &message, sizeof(message), 0) < 0 ||
@@ -62,13 +70,13 @@ static void be_backend(const void *arg, double *values)
 
 void revoke_message(const struct bench *bench, double *values)
 {
-	struct backend backend = { .fd = shared_file };
+	const struct revoke_param *p = bench->param;
+	struct backend backend = { .fd = shared_file, .busy = p->busy };
 	uint32_t message, answer;
 	struct peer peer;
 	uint64_t start;
 	int socks[2];
 
-	(void)bench;
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks))
 		err(1, "socketpair");
 	backend.sock = socks[1];

@@ -2,13 +2,11 @@
 /* The table of benchmarks: names, units, rivals, functions. */
 #include "bench.h"
 
-#define BOTH	(BY_TIME | BY_ICOUNT)
 #define FIGURE(variant, per)	.figures = { { variant, per } }
 #define PARAM(type, ...)	.param = &(const struct type){ __VA_ARGS__ }
 
 #define FAULT(what, variant, ...) {					\
-	.name = what, FIGURE(variant, "/page"), .modes = BOTH,		\
-	.shared = 32 * MIB,						\
+	.name = what, FIGURE(variant, "/page"), .shared = 32 * MIB,	\
 	.view = fault_view, .rivals = { { "plain mmap", fault_plain } },	\
 	PARAM(fault_param, __VA_ARGS__),				\
 }
@@ -18,23 +16,23 @@
 	.name = "populate",						\
 	.figures = { { what, "/page" },					\
 		     { "first write after, " what, "/page" } },		\
-	.modes = BOTH, .shared = bytes, .missing = no_populate,		\
+	.shared = bytes, .missing = no_populate,			\
 	.view = populate_view,						\
 	.rivals = { { "MADV_POPULATE_WRITE", populate_plain } },	\
 	PARAM(populate_param, .holes = no_pages, .size = bytes),	\
 }
 
 #define STEADY(what, variant, why_not, ...) {				\
-	.name = what, FIGURE(variant, "/access"), .modes = BOTH,	\
+	.name = what, FIGURE(variant, "/access"),			\
 	.shared = 256 * MIB, .keep = true, .missing = why_not,		\
 	.setup = steady_setup, .cleanup = steady_cleanup,		\
 	.view = steady_view, .rivals = { { "plain mmap", steady_plain } },	\
 	PARAM(steady_param, __VA_ARGS__),				\
 }
 
-#define UNMAP(what, variant, where, way, ...) {				\
-	.name = what, FIGURE(variant, "/op"), .modes = where,		\
-	.shared = 64 * MIB,						\
+#define UNMAP(what, variant, why_not, way, ...) {			\
+	.name = what, FIGURE(variant, "/op"),				\
+	.shared = 64 * MIB, .missing = why_not,				\
 	.view = unmap_view, .rivals = { way },				\
 	PARAM(unmap_param, __VA_ARGS__),				\
 }
@@ -46,29 +44,36 @@
 #define ALL_64M		.size = 64 * MIB, .step = 64 * MIB, .stride = 64 * MIB
 
 #define MAP_BATCH(way, why_not, fn) {					\
-	.name = "map-batch", FIGURE(way, "/page"), .modes = BOTH,	\
+	.name = "map-batch", FIGURE(way, "/page"),			\
 	.shared = 16 * MIB, .missing = why_not,				\
 	.view = fn, .rivals = { { "mmap", map_batch_mmap } },		\
 }
 #define UNMAP_BATCH(way, why_not, fn) {					\
-	.name = "unmap-batch", FIGURE(way, "/page"), .modes = BOTH,	\
+	.name = "unmap-batch", FIGURE(way, "/page"),			\
 	.shared = 16 * MIB, .missing = why_not,				\
 	.view = fn, .rivals = { { "munmap", unmap_batch_munmap } },	\
 }
 
 #define REMOTE(variant, why_not, ...) {					\
-	.name = "remote-map", FIGURE(variant, "/map and unmap"),		\
-	.modes = BY_TIME, .shared = MIB, .missing = why_not,		\
+	.name = "remote-map", FIGURE(variant, "/map and unmap"),	\
+	.shared = MIB, .missing = why_not,				\
 	.view = remote_view,						\
 	.rivals = { { "ptrace", remote_ptrace }, { "stub", remote_stub } },	\
 	PARAM(remote_param, __VA_ARGS__),				\
+}
+
+#define REVOKE(variant, why_not, sibling) {				\
+	.name = "revoke-cooperative", FIGURE(variant, "/region"),	\
+	.shared = 32 * MIB, .missing = why_not,				\
+	.view = revoke_view, .rivals = { { "message", revoke_message } },	\
+	PARAM(revoke_param, .busy = sibling),				\
 }
 
 #define RANGES(n, nr) {							\
 	.name = "ranges-scaling",					\
 	.figures = { { "map, " n, "/op" }, { "fault, " n, "/op" },	\
 		     { "unmap, " n, "/op" } },				\
-	.modes = BOTH, .keep = true, .setup = ranges_setup,		\
+	.keep = true, .setup = ranges_setup,				\
 	.view = ranges_view, .rivals = { { "plain mmap", ranges_plain } },	\
 	PARAM(ranges_param, .ranges = nr),				\
 }
@@ -76,15 +81,20 @@
 #define MANY_RANGES(n, nr) {						\
 	.name = "ranges-scaling",					\
 	.figures = { { "map, " n, "/op" }, { "fault, " n, "/op" },	\
-		     { "unmap, " n, "/op" }, { "memory, " n, "bytes/range" } }, \
-	.modes = BOTH, .keep = true, .setup = ranges_setup,		\
+		     { "unmap, " n, "/op" }, { "memory, " n, "bytes/range" } },	\
+	.keep = true, .setup = ranges_setup,				\
 	.view = ranges_view, .rivals = { { "plain mmap", ranges_plain } },	\
 	PARAM(ranges_param, .ranges = nr),				\
 }
 
-#define THREADS(variant, t, p) {					\
+#define NO_MEMORY(n) {							\
+	.name = "ranges-scaling", FIGURE("memory, " n, "bytes/range"),	\
+	.missing = too_few_ranges,					\
+}
+
+#define THREADS(variant, why_not, t, p) {				\
 	.name = "threads-scaling", FIGURE(variant, "/page"),		\
-	.modes = BY_TIME, .shared = 32 * MIB,				\
+	.shared = 32 * MIB, .missing = why_not,				\
 	.view = threads_view, .rivals = { { "plain mmap", threads_plain } },	\
 	PARAM(threads_param, .threads = t, .peers = p),			\
 }
@@ -92,7 +102,7 @@
 #define NO_VIEW		{ "no view", invalidate_none }
 #define NO_VIEW_BUT(n)	NO_VIEW, { "no view, " n, invalidate_plain }
 #define INVALIDATE(variant, nr, all, own, ...) {				\
-	.name = "invalidate", FIGURE(variant, "/page"), .modes = BOTH,	\
+	.name = "invalidate", FIGURE(variant, "/page"),			\
 	.shared = 4 * MIB,						\
 	.view = invalidate_view, .rivals = { __VA_ARGS__ },		\
 	PARAM(invalidate_param, .views = nr, .truncate = all,		\
@@ -114,7 +124,7 @@ const struct bench bench_table[] = {
 	FAULT("fault-random-read", "one page in 32", .state = WARM,
 	      .random = true, .size = 32 * MIB, .touches = 256),
 	{
-		.name = "fault-huge", FIGURE("", "/2 MiB"), .modes = BOTH,
+		.name = "fault-huge", FIGURE("", "/2 MiB"),
 		.missing = no_huge_views, .setup = fault_huge_setup,
 		.cleanup = release_huge_pages,
 		.view = fault_view, .rivals = { { "plain mmap", fault_plain } },
@@ -131,24 +141,24 @@ const struct bench bench_table[] = {
 	STEADY("steady-write", "huge", no_huge_views, .write = true, .huge = true),
 
 	{
-		.name = "teardown", FIGURE("", "/page"), .modes = BOTH,
+		.name = "teardown", FIGURE("", "/page"),
 		.shared = 32 * MIB,
 		.view = teardown_view,
 		.rivals = { { "plain mmap", teardown_plain } },
 		PARAM(fault_param, .state = WARM, .write = true, ALL_PAGES),
 	},
 
-	UNMAP("unmap-page", "0 busy", BOTH, PUNCH, ONE_PAGE),
-	UNMAP("unmap-page", "1 busy", BY_TIME, PUNCH, FEW_PAGES, .busy = true),
-	UNMAP("unmap-page", "0 busy, and map again", BOTH, OWN, ONE_PAGE,
+	UNMAP("unmap-page", "0 busy", NULL, PUNCH, ONE_PAGE),
+	UNMAP("unmap-page", "1 busy", no_second_cpu, PUNCH, FEW_PAGES, .busy = true),
+	UNMAP("unmap-page", "0 busy, and map again", NULL, OWN, ONE_PAGE,
 	      .again = true),
-	UNMAP("unmap-page", "1 busy, and map again", BY_TIME, OWN, FEW_PAGES,
+	UNMAP("unmap-page", "1 busy, and map again", no_second_cpu, OWN, FEW_PAGES,
 	      .again = true, .busy = true),
-	UNMAP("unmap-64M", "0 busy", BOTH, PUNCH, ALL_64M),
-	UNMAP("unmap-64M", "1 busy", BY_TIME, PUNCH, ALL_64M, .busy = true),
-	UNMAP("unmap-64M", "0 busy, and map again", BOTH, OWN, ALL_64M,
+	UNMAP("unmap-64M", "0 busy", NULL, PUNCH, ALL_64M),
+	UNMAP("unmap-64M", "1 busy", no_second_cpu, PUNCH, ALL_64M, .busy = true),
+	UNMAP("unmap-64M", "0 busy, and map again", NULL, OWN, ALL_64M,
 	      .again = true),
-	UNMAP("unmap-64M", "1 busy, and map again", BY_TIME, OWN, ALL_64M,
+	UNMAP("unmap-64M", "1 busy, and map again", no_second_cpu, OWN, ALL_64M,
 	      .again = true, .busy = true),
 
 	MAP_BATCH("ioctl", NULL, map_batch_ioctl),
@@ -161,29 +171,29 @@ const struct bench bench_table[] = {
 	REMOTE("1 at a time", NULL, .batch = 1),
 	REMOTE("64 at a time", NULL, .batch = 64),
 	REMOTE("64 at a time, UPDATE", no_update, .batch = 64, .update = true),
-	{
-		.name = "revoke-cooperative", FIGURE("2 MiB", "/region"),
-		.modes = BY_TIME, .shared = 32 * MIB,
-		.view = revoke_view, .rivals = { { "message", revoke_message } },
-	},
+	REVOKE("2 MiB", NULL, false),
+	REVOKE("2 MiB, busy backend", no_second_cpu, true),
 	{
 		.name = "fault-userfaultfd", FIGURE("", "/page"),
-		.modes = BY_TIME, .shared = 8 * MIB,
-		.view = userfault_view,
-		.rivals = { { "UFFDIO_CONTINUE, 1 page", userfault_page },
-			    { "UFFDIO_CONTINUE, 16 pages", userfault_window } },
+		.shared = 8 * MIB, .view = userfault_view,
+		.rivals = { { "UFFDIO_CONTINUE, 1 page", userfault_1 },
+			    { "UFFDIO_CONTINUE, 16 pages", userfault_16 },
+			    { "UFFDIO_CONTINUE, 256 pages", userfault_256 } },
 	},
 
 	RANGES("1 range", 1),
+	NO_MEMORY("1 range"),
 	RANGES("10^2 ranges", 100),
+	NO_MEMORY("10^2 ranges"),
 	MANY_RANGES("10^4 ranges", 10000),
 	MANY_RANGES("10^6 ranges", 1000000),
 
-	THREADS("1 thread", 1, 1),
-	THREADS("2 threads", 2, 1),
-	THREADS("4 threads", 4, 1),
-	THREADS("2 peers", 1, 2),
-	THREADS("4 peers", 1, 4),
+	THREADS("1 thread", NULL, 1, 1),
+	THREADS("2 threads", no_second_cpu, 2, 1),
+	THREADS("4 threads", no_second_cpu, 4, 1),
+	THREADS("1 peer", NULL, 1, 1),
+	THREADS("2 peers", no_second_cpu, 1, 2),
+	THREADS("4 peers", no_second_cpu, 1, 4),
 
 	INVALIDATE("punch, 0 views", 0, false, false, NO_VIEW),
 	INVALIDATE("punch, 1 view", 1, false, false, NO_VIEW_BUT("1 plain peer")),

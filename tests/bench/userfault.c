@@ -2,14 +2,13 @@
 /*
  * Deciding at fault time what a peer sees: the view's table does it without
  * the controller; with userfaultfd(2) the controller answers each minor fault
- * of the peer by UFFDIO_CONTINUE, for one page or for as many as the view maps.
+ * of the peer by UFFDIO_CONTINUE, for one page or for more around it: a window of
+ * the view has 16 pages at first, and 256 when it has grown.
  */
 #include "bench.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -17,7 +16,6 @@
 
 #define SIZE	(8 * MIB)
 #define PAGES	(SIZE / PAGE)
-#define WINDOW	(16 * PAGE)
 
 static const struct fault_param touch_once = {
 	.state = WARM, .size = SIZE, .touches = PAGES,
@@ -48,9 +46,7 @@ static void be_user(const void *arg, double *values)
 		.range = { (uintptr_t)map, SIZE },
 		.mode = UFFDIO_REGISTER_MODE_MINOR,
 	};
-	/* poll(2) works on none that blocks. */
-	int fd = syscall(SYS_userfaultfd,
-			 O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 	uint64_t start;
 
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
@@ -60,55 +56,56 @@ static void be_user(const void *arg, double *values)
 	start = now();
 	touch(map, SIZE, PAGE, false);
 	values[0] = (double)(now() - start) / PAGES;
-	if (send(user->sock, "", 1, 0) != 1)
-		err(1, "send");
 }
 
+/* The peer touches in order: there is a fault for each window. */
 static double measure(size_t window)
 {
 	struct user user = { .fd = shared_file };
-	struct pollfd polled[2] = { { .events = POLLIN }, { .events = POLLIN } };
 	double values[MAX_FIGURES];
 	struct uffd_msg msg;
 	struct peer peer;
 	uintptr_t map;
-	int socks[2];
+	int socks[2], fd;
+	size_t done;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks))
 		err(1, "socketpair");
 	user.sock = socks[1];
 	peer_start(&peer);
 	peer_post(&peer, be_user, &user, sizeof(user));
-	polled[1].fd = socks[0];
-	polled[0].fd = check(memview_recv_fd(socks[0], &map, sizeof(map), NULL),
-			     "memview_recv_fd");
-	while (poll(polled, 2, -1) > 0 && !polled[1].revents) {
+	fd = check(memview_recv_fd(socks[0], &map, sizeof(map), NULL),
+		   "memview_recv_fd");
+	for (done = 0; done < SIZE; done += window) {
 		struct uffdio_continue cont = { .range.len = window };
 
-		if (read(polled[0].fd, &msg, sizeof(msg)) != sizeof(msg)) {
-			if (errno == EAGAIN)
-				continue;
+		if (read(fd, &msg, sizeof(msg)) != sizeof(msg))
 			err(1, "userfaultfd");
-		}
 		if (msg.event != UFFD_EVENT_PAGEFAULT ||
 		    !(msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_MINOR))
 			errx(1, "no minor fault");
 		cont.range.start = map + ((msg.arg.pagefault.address - map) & -window);
-		if (ioctl(polled[0].fd, UFFDIO_CONTINUE, &cont))
+		if (ioctl(fd, UFFDIO_CONTINUE, &cont))
 			err(1, "UFFDIO_CONTINUE");
 	}
 	peer_wait(&peer, values);
 	return values[0];
 }
 
-void userfault_page(const struct bench *bench, double *values)
+void userfault_1(const struct bench *bench, double *values)
 {
 	(void)bench;
 	values[0] = measure(PAGE);
 }
 
-void userfault_window(const struct bench *bench, double *values)
+void userfault_16(const struct bench *bench, double *values)
 {
 	(void)bench;
-	values[0] = measure(WINDOW);
+	values[0] = measure(16 * PAGE);
+}
+
+void userfault_256(const struct bench *bench, double *values)
+{
+	(void)bench;
+	values[0] = measure(256 * PAGE);
 }
