@@ -20,7 +20,10 @@
 
 #define PAGE		4096UL
 #define HUGE_PAGE	(2UL << 20)
+#define GIGANTIC_PAGE	(1UL << 30)
 #define MIB		(1UL << 20)
+
+#define GIGANTIC_PARAM	"/sys/module/memory_view/parameters/gigantic_entries"
 
 #define MAX_FIGURES	4
 #define MAX_RIVALS	3
@@ -108,7 +111,8 @@ int make_file(size_t size, bool populated);
  */
 extern int shared_file;
 void fill_shared_file(size_t size);
-int make_huge_file(size_t size);
+/* With all its pages, which are of HUGE_PAGE or GIGANTIC_PAGE bytes. */
+int make_huge_file(size_t size, size_t page);
 void populate(int fd, size_t size);
 void reserve_huge_pages(size_t size);
 void release_huge_pages(void);
@@ -124,6 +128,7 @@ void start_sibling(int cpu);
 void write_file(const char *path, const char *text);
 /* Reasons for struct bench.missing. */
 const char *no_huge_views(void);
+const char *no_gigantic_views(void);
 const char *no_second_cpu(void);
 const char *too_few_ranges(void);
 const char *no_update(void);
@@ -171,20 +176,22 @@ enum file_state {
  * struct fault_param - touching pages of a fresh mapping for the first time
  * @state: of the file and the source
  * @write: the touch is a write
- * @huge: the file has huge pages
  * @random: in an order that jumps
  * @adopted: the source is a mapping of the controller's
+ * @page: size of the file's pages, 0 for PAGE
  * @size: of the file
  * @touches: how many different pages
  */
 struct fault_param {
 	enum file_state state;
-	bool write, random, huge, adopted;
-	size_t size;
+	bool write, random, adopted;
+	size_t page, size;
 	unsigned long touches;
 };
 
 void fault_huge_setup(const struct bench *bench);
+void fault_gigantic_setup(const struct bench *bench);
+void fault_gigantic_cleanup(void);
 cost_fn fault_view, fault_plain, teardown_view, teardown_plain;
 
 /**

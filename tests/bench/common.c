@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/memfd.h>
 #include <memview_uring.h>
 #include <pthread.h>
 #include <sched.h>
@@ -114,9 +115,10 @@ void fill_shared_file(size_t size)
 	}
 }
 
-int make_huge_file(size_t size)
+int make_huge_file(size_t size, size_t page)
 {
-	int fd = memfd_create("bench", MFD_CLOEXEC | MFD_HUGETLB);
+	int fd = memfd_create("bench", MFD_CLOEXEC | MFD_HUGETLB |
+			      (page == GIGANTIC_PAGE ? MFD_HUGE_1GB : MFD_HUGE_2MB));
 
 	if (fd < 0 || ftruncate(fd, size))
 		err(1, "memfd of huge pages");
@@ -230,7 +232,7 @@ static void huge_tables(const void *arg, double *values)
 }
 
 /* A huge entry needs no page table; that, unlike a feature bit, is evidence. */
-const char *no_huge_views(void)
+static const char *try_huge_views(void)
 {
 	struct span span = { .size = 2 * HUGE_PAGE };
 	struct memview *view;
@@ -238,7 +240,7 @@ const char *no_huge_views(void)
 	bool tables;
 
 	reserve_huge_pages(span.size);
-	span.fd = make_huge_file(span.size);
+	span.fd = make_huge_file(span.size, HUGE_PAGE);
 	view = view_of(span.fd, span.size);
 	close(span.fd);
 	span.fd = check(memview_view_fd(view), "memview_view_fd");
@@ -249,6 +251,36 @@ const char *no_huge_views(void)
 	memview_close(view);
 	release_huge_pages();
 	return tables ? "this driver makes no huge entries on this kernel" : NULL;
+}
+
+/* Tried once: the row before may leave huge pages that are yet to be freed. */
+const char *no_huge_views(void)
+{
+	static const char *reason;
+	static bool known;
+
+	if (!known)
+		reason = try_huge_views();
+	known = true;
+	return reason;
+}
+
+/* Whether they are made shows when it is measured. */
+const char *no_gigantic_views(void)
+{
+	unsigned long nr = 0;
+	FILE *file;
+
+	if (access(GIGANTIC_PARAM, F_OK))
+		return "this driver makes no entries of 1 GiB on this kernel";
+	file = fopen("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages",
+		     "r");
+	if (file) {
+		if (fscanf(file, "%lu", &nr) != 1)
+			nr = 0;
+		fclose(file);
+	}
+	return nr ? NULL : "no page of 1 GiB (--gigantic boots with one)";
 }
 
 const char *no_second_cpu(void)

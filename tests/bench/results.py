@@ -21,13 +21,13 @@ import statistics
 # Name, variant and rival (patterns for all of it), the mode in which the target
 # holds, and the largest ratio.
 TARGETS = [
-    ("fault-first-write", ".*", ".*", "icount", 1.00),
+    ("fault-first-write", "", ".*", "icount", 1.00),
     ("fault-cold-write", ".*", ".*", "icount", 0.35),
-    ("fault-cold-read", ".*", ".*", "icount", 1.50),
+    ("fault-cold-read", "", ".*", "icount", 1.50),
     ("fault-warm-write", ".*", ".*", "icount", 0.15),
     ("fault-warm-read", ".*", ".*", "icount", 0.45),
     ("fault-random-read", ".*", ".*", "icount", 1.10),
-    ("fault-huge", ".*", ".*", "icount", 1.00),
+    ("fault-huge", "", ".*", "icount", 1.00),
     ("steady-.*", ".*", ".*", ".*", 1.01),
     ("teardown", ".*", ".*", "icount", 0.25),
     ("unmap-page", ".*", r"fallocate\(PUNCH_HOLE\)", "icount", 0.80),

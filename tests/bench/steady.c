@@ -14,7 +14,7 @@ void steady_setup(const struct bench *bench)
 	const struct steady_param *p = bench->param;
 
 	reserve_huge_pages(p->huge ? SIZE : 0);
-	file = p->huge ? make_huge_file(SIZE) : dup(shared_file);
+	file = p->huge ? make_huge_file(SIZE, HUGE_PAGE) : dup(shared_file);
 }
 
 void steady_cleanup(void)

@@ -12,6 +12,15 @@
 }
 #define ALL_PAGES	.size = 32 * MIB, .touches = 8192
 
+#define FAULT_HUGE(variant, of_source) {					\
+	.name = "fault-huge", FIGURE(variant, "/2 MiB"),		\
+	.missing = no_huge_views, .setup = fault_huge_setup,		\
+	.cleanup = release_huge_pages,					\
+	.view = fault_view, .rivals = { { "plain mmap", fault_plain } },	\
+	PARAM(fault_param, .state = of_source, .write = true,		\
+	      .page = HUGE_PAGE, .size = 128 * MIB, .touches = 64),	\
+}
+
 #define POPULATE(what, bytes, no_pages) {				\
 	.name = "populate",						\
 	.figures = { { what, "/page" },					\
@@ -112,8 +121,12 @@
 const struct bench bench_table[] = {
 	FAULT("fault-first-write", "", .state = HOLES, .write = true,
 	      .size = 8 * MIB, .touches = 2048),
+	FAULT("fault-first-write", "random", .state = HOLES, .write = true,
+	      .random = true, .size = 8 * MIB, .touches = 2048),
 	FAULT("fault-cold-write", "", ALL_PAGES, .state = COLD, .write = true),
 	FAULT("fault-cold-read", "", ALL_PAGES, .state = COLD),
+	FAULT("fault-cold-read", "random", ALL_PAGES, .state = COLD,
+	      .random = true),
 	FAULT("fault-warm-write", "", ALL_PAGES, .state = WARM, .write = true),
 	FAULT("fault-warm-write", "adopted", ALL_PAGES, .state = WARM, .write = true,
 	      .adopted = true),
@@ -123,13 +136,15 @@ const struct bench bench_table[] = {
 	      .random = true),
 	FAULT("fault-random-read", "one page in 32", .state = WARM,
 	      .random = true, .size = 32 * MIB, .touches = 256),
+	FAULT_HUGE("", WARM),
+	FAULT_HUGE("cold", COLD),
 	{
-		.name = "fault-huge", FIGURE("", "/2 MiB"),
-		.missing = no_huge_views, .setup = fault_huge_setup,
-		.cleanup = release_huge_pages,
+		.name = "fault-huge", FIGURE("1 GiB", "/1 GiB"),
+		.missing = no_gigantic_views, .setup = fault_gigantic_setup,
+		.cleanup = fault_gigantic_cleanup,
 		.view = fault_view, .rivals = { { "plain mmap", fault_plain } },
-		PARAM(fault_param, .state = WARM, .write = true, .huge = true,
-		      .size = 128 * MIB, .touches = 64),
+		PARAM(fault_param, .state = WARM, .write = true,
+		      .page = GIGANTIC_PAGE, .size = GIGANTIC_PAGE, .touches = 1),
 	},
 
 	POPULATE("holes", 8 * MIB, true),
