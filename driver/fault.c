@@ -94,10 +94,12 @@ static vm_fault_t memview_fault_deny(struct memview_fault *fault)
 static void memview_fault_copy(struct memview_fault *fault,
 			       const struct memview_range *range)
 {
+	unsigned long file = READ_ONCE(range->file);
+
 	fault->first = READ_ONCE(range->first);
 	fault->last = READ_ONCE(range->last);
-	fault->file_first = READ_ONCE(range->file_first);
-	fault->flags = READ_ONCE(range->flags);
+	fault->file_first = file / MEMVIEW_RANGE_PAGE;
+	fault->flags = file & MEMVIEW_RANGE_FLAGS;
 }
 
 /*
@@ -593,8 +595,8 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	range = memview_table_find(view, fault->vmf->pgoff);
 	return range && range->attach->segment == fault->segment &&
 	       range->first == fault->first && range->last == fault->last &&
-	       range->file_first == fault->file_first &&
-	       range->flags == fault->flags;
+	       memview_range_file_first(range) == fault->file_first &&
+	       memview_range_flags(range) == fault->flags;
 }
 
 void memview_fault_set_prots(struct memview_fault *fault)

@@ -401,19 +401,19 @@ static void memview_range_describe(const struct memview_range *range,
 {
 	const struct memview_segment *segment = range->attach->segment;
 	struct inode *inode = file_inode(segment->file);
+	pgoff_t file_first = memview_range_file_first(range);
 
 	*info = (struct memview_range_info) {
 		.mem_offset	= (u64)range->first << PAGE_SHIFT,
 		.size		= (u64)(range->last - range->first + 1) <<
 				  PAGE_SHIFT,
-		.fd_offset	= (u64)range->file_first << PAGE_SHIFT,
+		.fd_offset	= (u64)file_first << PAGE_SHIFT,
 		.ino		= inode->i_ino,
 		.dev		= new_encode_dev(inode->i_sb->s_dev),
-		.flags		= range->flags,
+		.flags		= memview_range_flags(range),
 	};
 	if (READ_ONCE(segment->state) != MEMVIEW_SEGMENT_DEAD)
-		info->source_addr = memview_segment_addr(segment,
-							 range->file_first);
+		info->source_addr = memview_segment_addr(segment, file_first);
 }
 
 static int memview_query_copy(const struct memview_query_info *query,

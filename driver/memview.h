@@ -71,17 +71,13 @@
  * @file_subtree_last: last file page below @file_node
  * @first: first page in the view
  * @last: last page in the view, inclusive
- * @file_first: page of the file that @first maps
+ * @file: page of the file that @first maps, times MEMVIEW_RANGE_PAGE, and
+ *	MEMVIEW_RANGE_*: with a million of them each word counts
  * @attach: what it maps
- * @flags: MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE
- * @change: MEMVIEW_CHANGE_*, what the operation in progress has done to it
- * @old_flags: @flags before that
- * @old_first: @first before that
- * @old_last: @last before that
  * @change_next: the next that is spare or touched, in a memview_change
  *
  * Written under ops_lock and memview.lock for writing; read under either, or under
- * RCU with memview.table_seq. The change fields: ops_lock alone.
+ * RCU with memview.table_seq. What concerns changes: ops_lock alone.
  */
 struct memview_range {
 	struct rb_node node;
@@ -89,23 +85,42 @@ struct memview_range {
 	pgoff_t file_subtree_last;
 	pgoff_t first;
 	pgoff_t last;
-	pgoff_t file_first;
+	unsigned long file;
 	struct memview_attach *attach;
-	u16 flags;
-	u16 old_flags;
-	u16 change;
-	pgoff_t old_first;
-	pgoff_t old_last;
 	struct memview_range *change_next;
 };
 
-#define MEMVIEW_CHANGE_ADDED	0x1
-#define MEMVIEW_CHANGE_REMOVED	0x2
-#define MEMVIEW_CHANGE_ALTERED	0x4
+/* MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE */
+#define MEMVIEW_RANGE_FLAGS	0x001fUL
+/* What the operation in progress has done to the range, and its flags before. */
+#define MEMVIEW_RANGE_ADDED	0x0020UL
+#define MEMVIEW_RANGE_REMOVED	0x0040UL
+#define MEMVIEW_RANGE_ALTERED	0x0080UL
+#define MEMVIEW_RANGE_CHANGE	0x00e0UL
+#define MEMVIEW_RANGE_OLD	0x0100UL	/* times these flags */
+#define MEMVIEW_RANGE_PAGE	0x2000UL
+static_assert((u64)MAX_LFS_FILESIZE / PAGE_SIZE <= ULONG_MAX / MEMVIEW_RANGE_PAGE);
+
+static inline pgoff_t memview_range_file_first(const struct memview_range *range)
+{
+	return range->file / MEMVIEW_RANGE_PAGE;
+}
 
 static inline pgoff_t memview_range_file_last(const struct memview_range *range)
 {
-	return range->file_first + (range->last - range->first);
+	return memview_range_file_first(range) + (range->last - range->first);
+}
+
+static inline u32 memview_range_flags(const struct memview_range *range)
+{
+	return range->file & MEMVIEW_RANGE_FLAGS;
+}
+
+/* May be written, and is so at once: see MEMVIEW_MAP_LAZY_WRITE. */
+static inline bool memview_range_eager(const struct memview_range *range)
+{
+	return (range->file & (MEMVIEW_MAP_WRITE | MEMVIEW_MAP_LAZY_WRITE)) ==
+	       MEMVIEW_MAP_WRITE;
 }
 
 /**
@@ -118,7 +133,8 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
  *	reclaimed.
  * @mirror: the controller, once it has mapped something; under @ops_lock
  * @mirror_node: in memview_mirror.views
- * @spare: a range for the next operation, or NULL; under @ops_lock
+ * @spare: ranges for the next operation, by change_next; under @ops_lock
+ * @nr_spare: entries of @spare
  * @lock: table against faults (readers) and invalidations (writers, who only
  *	pass through)
  * @table: the ranges, by page of the view
@@ -154,6 +170,7 @@ struct memview {
 	struct memview_mirror *mirror;
 	struct list_head mirror_node;
 	struct memview_range *spare;
+	unsigned long nr_spare;
 
 	struct rw_semaphore lock;
 	struct rb_root table;
@@ -228,7 +245,7 @@ struct memview_attach {
  * @view: whose; its ops_lock is held
  * @spare: allocated ranges, by change_next
  * @nr_spare: entries of @spare
- * @touched: ranges that were added, removed or changed, by change_next
+ * @touched: ranges that were added, removed or altered, by change_next
  * @idle: attaches that have lost their last range, by view_node
  */
 struct memview_change {
@@ -470,7 +487,9 @@ void memview_revoke_later(struct memview *view);
 int memview_update(struct memview *view, struct memview_edit *edits,
 		   unsigned int nr, bool nowait, struct memview_result *result);
 
-/* table.c */
+/* table.c: a view keeps as many ranges as most operations take. */
+#define MEMVIEW_SPARES_KEPT	2U
+
 int memview_table_init(void);
 void memview_table_exit(void);
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page);
@@ -482,7 +501,7 @@ void memview_change_init(struct memview_change *change, struct memview *view);
 int memview_change_reserve(struct memview_change *change, unsigned long nr);
 void memview_change_add(struct memview_change *change, pgoff_t first,
 			pgoff_t last, pgoff_t file_first,
-			struct memview_attach *attach, u16 flags);
+			struct memview_attach *attach, u32 flags);
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed);
 int memview_change_flags(struct memview_change *change, pgoff_t first,

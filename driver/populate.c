@@ -215,10 +215,10 @@ static int memview_populate_lookup(struct memview_populate *p)
 		p->segment = range->attach->segment;
 		kref_get(&p->segment->ref);
 		p->piece_last = min(range->last, p->last);
-		p->addr = memview_segment_addr(p->segment, range->file_first +
+		p->addr = memview_segment_addr(p->segment,
+					       memview_range_file_first(range) +
 					       (p->next - range->first));
-		p->write = (range->flags & MEMVIEW_MAP_WRITE) &&
-			   !(range->flags & MEMVIEW_MAP_LAZY_WRITE) &&
+		p->write = memview_range_eager(range) &&
 			   !(p->flags & MEMVIEW_POPULATE_READ);
 	}
 	up_read(&view->lock);
@@ -374,9 +374,7 @@ static int memview_populate_access(struct memview *view, pgoff_t page,
 	range = memview_table_find(view, page);
 	if (range) {
 		ret = 0;
-		if ((range->flags & MEMVIEW_MAP_WRITE) &&
-		    !(range->flags & MEMVIEW_MAP_LAZY_WRITE) &&
-		    (vm_flags & VM_WRITE))
+		if (memview_range_eager(range) && (vm_flags & VM_WRITE))
 			ret = FAULT_FLAG_WRITE;
 	}
 	up_read(&view->lock);

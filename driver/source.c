@@ -199,7 +199,8 @@ static void memview_attach_zap(struct memview_attach *attach,
 	down_write(&view->lock);
 	for (range = memview_attach_first(attach, first, last); range;
 	     range = memview_attach_next(range, first, last)) {
-		pgoff_t from = max(range->file_first, first);
+		pgoff_t file_first = memview_range_file_first(range);
+		pgoff_t from = max(file_first, first);
 		pgoff_t to = min(memview_range_file_last(range), last);
 
 		if (nr == MEMVIEW_ZAP_SPANS) {
@@ -209,8 +210,8 @@ static void memview_attach_zap(struct memview_attach *attach,
 			nr = 1;
 			break;
 		}
-		spans[nr].first = range->first + (from - range->file_first);
-		spans[nr].last = range->first + (to - range->file_first);
+		spans[nr].first = range->first + (from - file_first);
+		spans[nr].last = range->first + (to - file_first);
 		nr++;
 	}
 	/* Out of the index already, perhaps not yet out of the page tables. */

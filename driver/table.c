@@ -8,8 +8,9 @@
  * (R5) and mas_preallocate() is not exported to modules on 6.1.
  *
  * A change of several steps can be undone until it is committed (R5): what was
- * removed is kept until the end, what was altered remembers how it was, and what
- * was added is known by its mark.
+ * removed is kept until the end, and so is a range that was cut, for others take
+ * its place; what has other flags remembers those before; and what was added is
+ * known by its mark.
  */
 
 #include <linux/interval_tree_generic.h>
@@ -17,7 +18,7 @@
 
 #include "memview.h"
 
-#define START(range)	((range)->file_first)
+#define START(range)	memview_range_file_first(range)
 #define LAST(range)	memview_range_file_last(range)
 
 INTERVAL_TREE_DEFINE(struct memview_range, file_node, pgoff_t,
@@ -187,7 +188,7 @@ void memview_change_init(struct memview_change *change, struct memview *view)
 
 	change->view = view;
 	change->spare = view->spare;
-	change->nr_spare = !!view->spare;
+	change->nr_spare = view->nr_spare;
 	change->touched = NULL;
 	INIT_LIST_HEAD(&change->idle);
 }
@@ -224,16 +225,36 @@ int memview_change_reserve(struct memview_change *change, unsigned long nr)
 }
 
 static void memview_change_touch(struct memview_change *change,
-				 struct memview_range *range, u16 what)
+				 struct memview_range *range, unsigned long what)
 {
-	if (!range->change) {
-		range->old_first = range->first;
-		range->old_last = range->last;
-		range->old_flags = range->flags;
+	if (!(range->file & MEMVIEW_RANGE_CHANGE)) {
+		range->file &= ~(MEMVIEW_RANGE_FLAGS * MEMVIEW_RANGE_OLD);
+		range->file |= memview_range_flags(range) * MEMVIEW_RANGE_OLD;
 		range->change_next = change->touched;
 		change->touched = range;
 	}
-	range->change |= what;
+	range->file |= what;
+}
+
+/* What was spare becomes a range that is about to be in the table. */
+static struct memview_range *memview_change_new(struct memview_change *change,
+						pgoff_t first, pgoff_t last,
+						pgoff_t file_first,
+						struct memview_attach *attach,
+						u32 flags)
+{
+	struct memview_range *range = change->spare;
+
+	change->spare = range->change_next;
+	change->nr_spare--;
+	range->first = first;
+	range->last = last;
+	range->file = file_first * MEMVIEW_RANGE_PAGE + flags +
+		      MEMVIEW_RANGE_ADDED;
+	range->attach = attach;
+	range->change_next = change->touched;
+	change->touched = range;
+	return range;
 }
 
 /**
@@ -247,60 +268,66 @@ static void memview_change_touch(struct memview_change *change,
  */
 void memview_change_add(struct memview_change *change, pgoff_t first,
 			pgoff_t last, pgoff_t file_first,
-			struct memview_attach *attach, u16 flags)
+			struct memview_attach *attach, u32 flags)
 {
-	struct memview_range *range = change->spare;
-
 	lockdep_assert_held_write(&change->view->lock);
 
-	change->spare = range->change_next;
-	change->nr_spare--;
-	range->first = first;
-	range->last = last;
-	range->file_first = file_first;
-	range->attach = attach;
-	range->flags = flags;
-	range->change = 0;
-	memview_change_touch(change, range, MEMVIEW_CHANGE_ADDED);
-	memview_table_insert(change->view, range);
+	memview_table_insert(change->view,
+			     memview_change_new(change, first, last, file_first,
+						attach, flags));
 }
 
 static void memview_change_remove(struct memview_change *change,
 				  struct memview_range *range)
 {
-	memview_change_touch(change, range, MEMVIEW_CHANGE_REMOVED);
+	memview_change_touch(change, range, MEMVIEW_RANGE_REMOVED);
 	memview_table_erase(change->view, range, &change->idle);
 }
 
-/* In the view's tree a range that only shrinks keeps its place. */
-static void memview_range_resize(struct memview_range *range, pgoff_t first,
-				 pgoff_t last)
-{
-	memview_attach_unindex(range);
-	range->file_first += first - range->first;
-	range->first = first;
-	range->last = last;
-	memview_attach_index(range);
-}
-
+/*
+ * Something is spare: it takes the place of what was there before the change.
+ * In the view's tree a range that only shrinks keeps its place.
+ */
 static void memview_change_trim(struct memview_change *change,
 				struct memview_range *range, pgoff_t first,
 				pgoff_t last)
 {
-	memview_change_touch(change, range, MEMVIEW_CHANGE_ALTERED);
-	memview_range_resize(range, first, last);
+	unsigned long ahead = first - range->first;
+	struct memview_range *new = range;
+
+	memview_attach_unindex(range);
+	if (range->file & MEMVIEW_RANGE_ADDED) {
+		range->file += ahead * MEMVIEW_RANGE_PAGE;
+		range->first = first;
+		range->last = last;
+	} else {
+		new = memview_change_new(change, first, last,
+					 memview_range_file_first(range) + ahead,
+					 range->attach,
+					 memview_range_flags(range));
+		memview_change_touch(change, range, MEMVIEW_RANGE_REMOVED);
+		/* Readers without the lock find one or the other. */
+		rb_replace_node_rcu(&range->node, &new->node,
+				    &change->view->table);
+	}
+	memview_attach_index(new);
 }
 
-/* Makes @page, in the middle of @range, the first of a new range. */
+/*
+ * Cuts the middle out of @range: its rest begins at @page, and what is before it
+ * ends at @last. Two are spare.
+ */
 static void memview_change_split(struct memview_change *change,
-				 struct memview_range *range, pgoff_t page)
+				 struct memview_range *range, pgoff_t last,
+				 pgoff_t page)
 {
-	pgoff_t last = range->last;
+	pgoff_t file_page = memview_range_file_first(range) +
+			    (page - range->first);
+	pgoff_t range_last = range->last;
 
-	memview_change_trim(change, range, range->first, page - 1);
-	memview_change_add(change, page, last,
-			   range->file_first + (page - range->first),
-			   range->attach, range->flags);
+	memview_change_trim(change, range, range->first, last);
+	memview_change_add(change, page, range_last, file_page, range->attach,
+			   memview_range_flags(range));
 }
 
 /**
@@ -310,7 +337,7 @@ static void memview_change_split(struct memview_change *change,
  * @last: last page
  * @removed: gets the number of pages removed
  *
- * Return: 0, or -EAGAIN when it cuts a range in two and nothing is spare
+ * Return: 0, or -EAGAIN when it cuts more than is spare
  */
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed)
@@ -324,9 +351,11 @@ int memview_change_carve(struct memview_change *change, pgoff_t first,
 	*removed = 0;
 	range = memview_table_first(view, first);
 	if (range && range->first < first && range->last > last) {
-		if (!change->nr_spare)
+		if (change->nr_spare < 2)
 			return -EAGAIN;
-		memview_change_split(change, range, last + 1);
+		memview_change_split(change, range, first - 1, last + 1);
+		*removed = last - first + 1;
+		return 0;
 	}
 	for (; range && range->first <= last; range = next) {
 		if (++nr % 64 == 0)
@@ -337,6 +366,8 @@ int memview_change_carve(struct memview_change *change, pgoff_t first,
 
 		if (range->first >= first && range->last <= last)
 			memview_change_remove(change, range);
+		else if (!change->nr_spare)
+			return -EAGAIN;
 		else if (range->first < first)
 			memview_change_trim(change, range, range->first,
 					    first - 1);
@@ -381,18 +412,18 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
 
 	lockdep_assert_held_write(&view->lock);
 
-	if (memview_table_ends(view, first, last) > change->nr_spare)
+	if (2 * memview_table_ends(view, first, last) > change->nr_spare)
 		return -EAGAIN;
 	range = memview_table_inside(view, first);
 	if (range)
-		memview_change_split(change, range, first);
+		memview_change_split(change, range, first - 1, first);
 	range = memview_table_inside(view, last + 1);
 	if (range)
-		memview_change_split(change, range, last + 1);
+		memview_change_split(change, range, last, last + 1);
 	for (range = memview_table_first(view, first);
 	     range && range->last <= last; range = memview_table_next(range)) {
-		memview_change_touch(change, range, MEMVIEW_CHANGE_ALTERED);
-		range->flags = flags;
+		memview_change_touch(change, range, MEMVIEW_RANGE_ALTERED);
+		range->file = (range->file & ~MEMVIEW_RANGE_FLAGS) | flags;
 		cond_resched();
 	}
 	return 0;
@@ -401,7 +432,7 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
 /* As if nothing had been changed; what was reserved is spare again. */
 void memview_change_undo(struct memview_change *change)
 {
-	const u16 both = MEMVIEW_CHANGE_ADDED | MEMVIEW_CHANGE_REMOVED;
+	const unsigned long both = MEMVIEW_RANGE_ADDED | MEMVIEW_RANGE_REMOVED;
 	struct memview *view = change->view;
 	struct memview_range *range;
 
@@ -409,29 +440,22 @@ void memview_change_undo(struct memview_change *change)
 
 	/* Make room first: what was there lay where something was added. */
 	for (range = change->touched; range; range = range->change_next)
-		if ((range->change & both) == MEMVIEW_CHANGE_ADDED)
+		if ((range->file & both) == MEMVIEW_RANGE_ADDED)
 			memview_table_erase(view, range, &change->idle);
 
 	while ((range = change->touched)) {
-		u16 what = range->change;
+		unsigned long what = range->file;
 
 		change->touched = range->change_next;
-		range->change = 0;
 		cond_resched();
-		if (what & MEMVIEW_CHANGE_ADDED) {
+		if (what & MEMVIEW_RANGE_ADDED) {
 			memview_change_give(change, range);
 			continue;
 		}
-		range->flags = range->old_flags;
-		if (what & MEMVIEW_CHANGE_REMOVED) {
-			range->file_first += range->old_first - range->first;
-			range->first = range->old_first;
-			range->last = range->old_last;
+		range->file = rounddown(what, MEMVIEW_RANGE_PAGE) +
+			      (what / MEMVIEW_RANGE_OLD & MEMVIEW_RANGE_FLAGS);
+		if (what & MEMVIEW_RANGE_REMOVED)
 			memview_table_insert(view, range);
-		} else {
-			memview_range_resize(range, range->old_first,
-					     range->old_last);
-		}
 	}
 }
 
@@ -439,36 +463,39 @@ void memview_change_undo(struct memview_change *change)
  * memview_change_end - free what a change has left over
  * @change: the change, of which nothing can be undone any more
  *
- * After the zap: attaches that have lost their last range go with it. One range
- * is kept for the next operation.
+ * After the zap: attaches that have lost their last range go with it. Some ranges
+ * are kept for the next operation.
  */
 void memview_change_end(struct memview_change *change)
 {
-	struct memview_range *range, *keep = change->spare;
+	struct memview *view = change->view;
+	struct memview_range *range;
 	unsigned long nr = 0;
 
-	lockdep_assert_held(&change->view->ops_lock);
+	lockdep_assert_held(&view->ops_lock);
 
-	while (keep && (range = keep->change_next)) {
-		keep->change_next = range->change_next;
+	while (change->nr_spare > MEMVIEW_SPARES_KEPT) {
+		range = change->spare;
+		change->spare = range->change_next;
+		change->nr_spare--;
 		kmem_cache_free(memview_range_cache, range);
 		if (++nr % 64 == 0)
 			cond_resched();
 	}
 	while ((range = change->touched)) {
 		change->touched = range->change_next;
-		if (!(range->change & MEMVIEW_CHANGE_REMOVED)) {
-			range->change = 0;
-		} else if (keep) {
+		if (!(range->file & MEMVIEW_RANGE_REMOVED))
+			WRITE_ONCE(range->file,
+				   range->file & ~MEMVIEW_RANGE_CHANGE);
+		else if (change->nr_spare < MEMVIEW_SPARES_KEPT)
+			memview_change_give(change, range);
+		else
 			kmem_cache_free(memview_range_cache, range);
-		} else {
-			keep = range;
-			keep->change_next = NULL;
-		}
 		if (++nr % 64 == 0)
 			cond_resched();
 	}
-	change->view->spare = keep;
+	view->spare = change->spare;
+	view->nr_spare = change->nr_spare;
 	memview_attach_put_list(&change->idle);
 }
 
@@ -493,8 +520,12 @@ void memview_table_clear(struct memview *view, struct list_head *idle,
 /* The end of a view: what memview_change_end() has kept. */
 void memview_table_destroy(struct memview *view)
 {
-	if (view->spare)
-		kmem_cache_free(memview_range_cache, view->spare);
+	struct memview_range *range;
+
+	while ((range = view->spare)) {
+		view->spare = range->change_next;
+		kmem_cache_free(memview_range_cache, range);
+	}
 }
 
 void memview_table_free(struct rb_root *removed)

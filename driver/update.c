@@ -64,7 +64,7 @@ static int memview_protect_check(struct memview *view,
 		if ((edit->flags & MEMVIEW_MAP_EXEC) &&
 		    !READ_ONCE(segment->exec_ok))
 			return -EACCES;
-		changes |= range->flags != edit->flags;
+		changes |= memview_range_flags(range) != edit->flags;
 		next = range->last + 1;
 		cond_resched();
 	}
@@ -150,8 +150,16 @@ static void memview_edits_put(struct memview *view, struct memview_edit *edits,
 	up_write(&view->lock);
 }
 
-/* The most spare ranges that an edit can take: what it adds, and what it cuts. */
-#define MEMVIEW_EDIT_SPARES	2
+/*
+ * The most spare ranges that an edit can take: what it adds, and what is left of
+ * those that it cuts.
+ */
+static const unsigned int memview_edit_spares[] = {
+	[MEMVIEW_EDIT_MAP]	= 3,
+	[MEMVIEW_EDIT_UNMAP]	= 2,
+	[MEMVIEW_EDIT_PROTECT]	= 4,
+	[MEMVIEW_EDIT_RESIZE]	= 1,
+};
 
 static int memview_edit_apply(struct memview_change *change,
 			      struct memview_edit *edit)
@@ -318,7 +326,7 @@ static int memview_update_commit(struct memview_change *change,
 				 struct memview_result *result)
 {
 	struct memview *view = change->view;
-	unsigned long spares = max(maps, 1U);
+	unsigned long spares = max(maps, MEMVIEW_SPARES_KEPT);
 	unsigned int i, zaps;
 	int err;
 
@@ -343,7 +351,8 @@ static int memview_update_commit(struct memview_change *change,
 			return err;
 		/* More is cut. */
 		result->failed = nr;
-		spares = (unsigned long)nr * MEMVIEW_EDIT_SPARES;
+		for (spares = 0, i = 0; i < nr; i++)
+			spares += memview_edit_spares[edits[i].kind];
 	}
 	for (i = 0; i < nr; i++) {
 		memview_edit_trace(view, &edits[i]);
