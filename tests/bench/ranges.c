@@ -3,13 +3,18 @@
  * What one more range costs when there are many: range i is the file's page i
  * at page 2 i, and so is the rival's VMA. Measured are single pages between
  * them, spread over all of it, sixteen at a time. The view's controller is its
- * peer here: the rival changes its own address space, too.
+ * peer here: the rival changes its own address space, too. Both are in a cgroup,
+ * as processes are, where the kernel keeps for each object whom to charge.
  */
 #include "bench.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define GROUP	"/sys/fs/cgroup/ranges"
 
 #define BATCH	16UL
 #define ROUNDS	32UL
@@ -20,6 +25,13 @@ void ranges_setup(const struct bench *bench)
 {
 	(void)bench;
 	write_file("/proc/sys/vm/max_map_count", "4194304");
+	if (mkdir(GROUP, 0755) && errno != EEXIST)
+		err(1, "%s", GROUP);
+}
+
+static void enter_group(void)
+{
+	write_file(GROUP "/cgroup.procs", "0");
 }
 
 /*
@@ -89,6 +101,7 @@ void ranges_view(const struct bench *bench, double *values)
 		int many = make_file(p->ranges * PAGE, false);
 		double before;
 
+		enter_group();
 		few = make_file(BATCH * PAGE, true);
 		view = make_view(size);
 		area = map_fd(check(memview_view_fd(view), "memview_view_fd"), size, 0);
@@ -140,6 +153,7 @@ void ranges_plain(const struct bench *bench, double *values)
 		size_t size = 2 * places * PAGE;
 		double before;
 
+		enter_group();
 		few = make_file(BATCH * PAGE, true);
 		area = mmap(NULL, size, PROT_NONE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
