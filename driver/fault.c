@@ -195,10 +195,10 @@ static bool memview_fault_mapped(struct memview_fault *fault,
 
 /*
  * How large the window should be: @base, or, in the middle of pages touched one
- * after the other, up to MEMVIEW_WINDOW_GROWN. The page table tells: a page as
- * far behind the fault as the window reaches ahead doubles it, until it meets one
- * that is there. So each thread's sequence is known for itself, and random
- * touches look like one only where they have left long gaps.
+ * after the other, up to MEMVIEW_WINDOW_GROWN. The page table tells: where the
+ * page before the fault is there, one as far behind as the window reaches ahead
+ * doubles it, until it meets one that is there. So each thread's sequence is
+ * known for itself, and random touches seldom look like one.
  */
 static unsigned long memview_fault_grow(struct memview_fault *fault,
 					unsigned long addr, unsigned long base)
@@ -212,6 +212,8 @@ static unsigned long memview_fault_grow(struct memview_fault *fault,
 	behind = min((addr & ~PUD_MASK) >> PAGE_SHIFT,
 		     (addr - vmf->vma->vm_start) >> PAGE_SHIFT);
 	ahead = (~addr & ~PMD_MASK) >> PAGE_SHIFT;
+	if (!behind || !memview_fault_mapped(fault, addr - PAGE_SIZE))
+		return base;
 	while (size < MEMVIEW_WINDOW_GROWN && size <= behind && size <= ahead &&
 	       memview_fault_mapped(fault, addr - (size << PAGE_SHIFT)) &&
 	       !memview_fault_mapped(fault, addr + (size << PAGE_SHIFT)))
@@ -343,10 +345,25 @@ static bool memview_fault_cached(struct vm_area_struct *source_vma,
 	return entry && !xa_is_value(entry);
 }
 
+/* Is all there of a window, that has not grown, before the fault? */
+static bool memview_fault_follows(struct memview_fault *fault)
+{
+	unsigned long addr = fault->vmf->address & PAGE_MASK;
+	unsigned int i;
+
+	for (i = 0; i < fault->base; i++) {
+		addr -= PAGE_SIZE;
+		if (!memview_fault_mapped(fault, addr))
+			return false;
+	}
+	return true;
+}
+
 /*
- * A sequence of writes has met a hole of the file: allocates the rest of a window
- * that has not grown, so that faulting in the page itself maps it, too. Nobody
- * waits or reclaims for it, and no userfaultfd is passed over.
+ * A write has met a hole of the file, and the window has grown. If it does follow
+ * a sequence, allocates the rest of a window that has not grown, so that faulting
+ * in the page itself maps it, too. Nobody waits or reclaims for it, and no
+ * userfaultfd is passed over.
  */
 static void memview_fault_fill(struct memview_fault *fault,
 			       struct vm_area_struct *source_vma,
@@ -360,7 +377,8 @@ static void memview_fault_fill(struct memview_fault *fault,
 	unsigned int i;
 
 	fault->nr = fault->base;
-	if (!shmem_mapping(mapping) || userfaultfd_armed(source_vma))
+	if (!shmem_mapping(mapping) || userfaultfd_armed(source_vma) ||
+	    !memview_fault_follows(fault))
 		return;
 	old = memview_fault_charge(source_vma->vm_mm);
 	for (i = fault->index + 1; i < fault->nr; i++) {
@@ -412,6 +430,20 @@ static void memview_fault_ahead(struct memview_fault *fault,
 }
 
 /*
+ * There can be no huge entry: goes on by pages where the core would, by .fault,
+ * and takes no lock twice for it. An entry without W the core drops first, and
+ * for a PUD entry it asks for a PMD entry next.
+ */
+static bool memview_fault_by_pages(struct memview_fault *fault)
+{
+	if (fault->huge == MEMVIEW_PUD_ORDER ||
+	    !pmd_none(READ_ONCE(*fault->vmf->pmd)))
+		return false;
+	fault->huge = 0;
+	return true;
+}
+
+/*
  * Gets a snapshot in which the page that faulted is good enough.
  *
  * For read first: a read fault of the source maps the pages around as well, a
@@ -439,13 +471,12 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 			return VM_FAULT_SIGBUS;
 		fault->need_write = false;
 	}
-	if (fault->huge) {
-		ret = memview_huge_source(fault, source_vma, source_addr);
-		if (ret)
-			return ret;
-	} else {
+	if (fault->huge &&
+	    !memview_huge_source(fault, source_vma, source_addr) &&
+	    !memview_fault_by_pages(fault))
+		return VM_FAULT_FALLBACK;
+	if (!fault->huge)
 		memview_fault_window(fault, source_vma, source_addr);
-	}
 
 	/* Of a window that has grown, no more than it takes to see the page. */
 	nr = fault->nr > fault->base ? fault->index + 1 : fault->nr;
@@ -456,11 +487,17 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 		if (memview_fault_has(fault, HMM_PFN_VALID)) {
 			if (!fault->need_write ||
 			    memview_fault_has(fault, HMM_PFN_WRITE)) {
-				if (fault->huge)
-					return memview_huge_around(fault,
-								   source_addr);
-				if (nr == fault->nr)
+				if (fault->huge) {
+					if (memview_huge_around(fault,
+								source_addr))
+						return 0;
+					if (!memview_fault_by_pages(fault))
+						return VM_FAULT_FALLBACK;
+					memview_fault_window(fault, source_vma,
+							     source_addr);
+				} else if (nr == fault->nr) {
 					return 0;
+				}
 				nr = fault->nr;
 				continue;
 			}
@@ -613,6 +650,7 @@ void memview_fault_set_prots(struct memview_fault *fault)
 /* What insertion needs and can sleep for. */
 static vm_fault_t memview_fault_prepare(struct memview_fault *fault)
 {
+	fault->commit = memview_fault_insert;
 	memview_fault_set_prots(fault);
 	/* Allocate the page table here, where that may reclaim. */
 	return memview_fault_table(fault);
@@ -772,8 +810,9 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 
 	fault->segment = NULL;
 	ret = memview_fault_lookup(fault);
-	if (!ret && fault->huge)
-		ret = memview_huge_range(fault);
+	if (!ret && fault->huge && !memview_huge_range(fault) &&
+	    !memview_fault_by_pages(fault))
+		ret = VM_FAULT_FALLBACK;
 	if (!ret) {
 		mm = fault->segment->mirror->mm;
 		if (mmget_not_zero(mm)) {
@@ -801,7 +840,6 @@ static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
 	fault->huge = 0;
 	fault->no_write = false;
 	fault->pinned = NULL;
-	fault->commit = memview_fault_insert;
 	fault->buf = NULL;
 	fault->nr = 0;
 	return fault;

@@ -101,34 +101,32 @@ static inline vm_fault_t memview_fault_alloc_table(struct memview_fault *fault)
 #if MEMVIEW_HUGE
 void memview_huge_init(void);
 vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order);
-vm_fault_t memview_huge_range(struct memview_fault *fault);
-vm_fault_t memview_huge_source(struct memview_fault *fault,
-			       const struct vm_area_struct *source_vma,
-			       unsigned long source_addr);
-vm_fault_t memview_huge_around(struct memview_fault *fault,
-			       unsigned long source_addr);
+bool memview_huge_range(struct memview_fault *fault);
+bool memview_huge_source(struct memview_fault *fault,
+			 const struct vm_area_struct *source_vma,
+			 unsigned long source_addr);
+bool memview_huge_around(struct memview_fault *fault, unsigned long source_addr);
 vm_fault_t memview_huge_install(struct memview_fault *fault);
 vm_fault_t memview_fault_table(struct memview_fault *fault);
 #else
 #define memview_huge_fault NULL
 static inline void memview_huge_init(void) { }
-static inline vm_fault_t memview_huge_range(struct memview_fault *fault)
+static inline bool memview_huge_range(struct memview_fault *fault)
 {
-	return VM_FAULT_FALLBACK;
+	return false;
 }
 
-static inline vm_fault_t
-memview_huge_source(struct memview_fault *fault,
-		    const struct vm_area_struct *source_vma,
-		    unsigned long source_addr)
+static inline bool memview_huge_source(struct memview_fault *fault,
+				       const struct vm_area_struct *source_vma,
+				       unsigned long source_addr)
 {
-	return VM_FAULT_FALLBACK;
+	return false;
 }
 
-static inline vm_fault_t memview_huge_around(struct memview_fault *fault,
-					     unsigned long source_addr)
+static inline bool memview_huge_around(struct memview_fault *fault,
+				       unsigned long source_addr)
 {
-	return VM_FAULT_FALLBACK;
+	return false;
 }
 
 static inline vm_fault_t memview_huge_install(struct memview_fault *fault)

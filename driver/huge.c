@@ -4,7 +4,7 @@
  *
  * Where range, mapping and source all cover a block of PMD_SIZE, and the
  * source's own page table maps it by one entry (hugetlb, or a huge page of
- * shmem), so does the peer's. All else falls back to pages. The steps are those
+ * shmem), so does the peer's. All else goes on by pages. The steps are those
  * of fault.c, with a snapshot of one page of a block: that the source maps it by a
  * huge entry says as much of the other 511. Of blocks around, what the source has
  * mapped already comes along, as with pages.
@@ -85,7 +85,7 @@ static unsigned long memview_huge_size(const struct memview_fault *fault)
 }
 
 /* Can the range have a huge entry at the address that faulted? */
-vm_fault_t memview_huge_range(struct memview_fault *fault)
+bool memview_huge_range(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
 	struct vm_area_struct *vma = vmf->vma;
@@ -98,35 +98,39 @@ vm_fault_t memview_huge_range(struct memview_fault *fault)
 	    first < fault->first || last > fault->last ||
 	    ((memview_fault_source_addr(fault) ^ vmf->address) & (size - 1) &
 	     PAGE_MASK))
-		return VM_FAULT_FALLBACK;
+		return false;
 	/* Its markers need page tables, which it makes behind our back. */
 	if (userfaultfd_wp(vma))
-		return VM_FAULT_FALLBACK;
-	return 0;
+		return false;
+	/*
+	 * vmf_insert_pfn_pmd() makes entries with the mapping's protection, to
+	 * which it adds W: that has to be the range's, in X above all (R6).
+	 */
+	memview_fault_set_prots(fault);
+	return pgprot_val(vma->vm_page_prot) == pgprot_val(fault->prots[0]);
 }
 
 /* An entry of 1 GiB is alone in its window: the source is of such pages. */
-static vm_fault_t
-memview_huge_source_pud(struct memview_fault *fault,
-			const struct vm_area_struct *source_vma)
+static bool memview_huge_source_pud(struct memview_fault *fault,
+				    const struct vm_area_struct *source_vma)
 {
 	if (!is_vm_hugetlb_page(source_vma) ||
 	    huge_page_order(hstate_file(source_vma->vm_file)) < fault->huge)
-		return VM_FAULT_FALLBACK;
+		return false;
 	fault->addr = fault->vmf->address & -memview_huge_size(fault);
 	fault->index = 0;
 	fault->nr = 1;
 	fault->base = 1;
-	return 0;
+	return true;
 }
 
 /*
  * Can the source? Then chooses the window, in blocks: like that of pages, but
  * within the table of PMDs that the fault is in.
  */
-vm_fault_t memview_huge_source(struct memview_fault *fault,
-			       const struct vm_area_struct *source_vma,
-			       unsigned long source_addr)
+bool memview_huge_source(struct memview_fault *fault,
+			 const struct vm_area_struct *source_vma,
+			 unsigned long source_addr)
 {
 	struct vm_fault *vmf = fault->vmf;
 	struct vm_area_struct *vma = vmf->vma;
@@ -139,10 +143,10 @@ vm_fault_t memview_huge_source(struct memview_fault *fault,
 
 	/* Those who want to know of writes want to know the page. */
 	if (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite)
-		return VM_FAULT_FALLBACK;
+		return false;
 	/* Or it has no huge entry there anyway. */
 	if (head < source_vma->vm_start || source_vma->vm_end - head < PMD_SIZE)
-		return VM_FAULT_FALLBACK;
+		return false;
 	if (fault->huge == MEMVIEW_PUD_ORDER)
 		return memview_huge_source_pud(fault, source_vma);
 
@@ -162,7 +166,7 @@ vm_fault_t memview_huge_source(struct memview_fault *fault,
 	fault->index = before;
 	fault->nr = before + 1 + after;
 	fault->base = fault->nr;
-	return 0;
+	return true;
 }
 
 /**
@@ -171,11 +175,9 @@ vm_fault_t memview_huge_source(struct memview_fault *fault,
  * @source_addr: of the page that faulted
  *
  * Context: both mmap_locks are held.
- * Return: 0, VM_FAULT_FALLBACK where the page that faulted has no huge entry in
- *	the source
+ * Return: false where the page that faulted has no huge entry in the source
  */
-vm_fault_t memview_huge_around(struct memview_fault *fault,
-			       unsigned long source_addr)
+bool memview_huge_around(struct memview_fault *fault, unsigned long source_addr)
 {
 	struct hmm_range range = {
 		.notifier	= &fault->segment->notifier,
@@ -184,7 +186,7 @@ vm_fault_t memview_huge_around(struct memview_fault *fault,
 	unsigned int i;
 
 	if (!memview_huge_has(fault, fault->index))
-		return VM_FAULT_FALLBACK;
+		return false;
 	range.start = (source_addr & PMD_MASK) -
 		      ((unsigned long)fault->index << PMD_SHIFT);
 	for (i = 0; i < fault->nr; i++, range.start += PMD_SIZE) {
@@ -196,7 +198,7 @@ vm_fault_t memview_huge_around(struct memview_fault *fault,
 		if (hmm_range_fault(&range))
 			fault->pfns[i] = 0;
 	}
-	return 0;
+	return true;
 }
 
 /*
@@ -265,14 +267,6 @@ vm_fault_t memview_huge_install(struct memview_fault *fault)
 
 	if (fault->huge == MEMVIEW_PUD_ORDER)
 		return memview_pud_install(fault);
-
-	/*
-	 * vmf_insert_pfn_pmd() makes entries with the mapping's protection, to
-	 * which it adds W: that has to be the range's, in X above all (R6).
-	 */
-	memview_fault_set_prots(fault);
-	if (pgprot_val(vmf->vma->vm_page_prot) != pgprot_val(fault->prots[0]))
-		return VM_FAULT_FALLBACK;
 
 	fault->commit = memview_huge_insert;
 	mutex_lock(lock);

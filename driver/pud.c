@@ -78,14 +78,6 @@ static vm_fault_t memview_pud_insert(struct memview_fault *fault)
 /* The last steps, with a snapshot in which the page that faulted is of 1 GiB. */
 vm_fault_t memview_pud_install(struct memview_fault *fault)
 {
-	/*
-	 * As with blocks, in memview_huge_install(): what lacks X in a mapping
-	 * that is executable goes by pages (R6).
-	 */
-	memview_fault_set_prots(fault);
-	if (pgprot_val(fault->vmf->vma->vm_page_prot) !=
-	    pgprot_val(fault->prots[0]))
-		return VM_FAULT_FALLBACK;
 	fault->commit = memview_pud_insert;
 	return memview_fault_commit(fault);
 }

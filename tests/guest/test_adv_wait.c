@@ -325,12 +325,16 @@ enum { READING, WRITING, EXECUTABLE };
 /*
  * Somebody changes the peer's address space, and takes his time. Faults of the
  * view need the lock of their mapping only, where the kernel has such, but not of
- * executable ones (R6), which is the control here.
+ * executable ones (R6), which is the control here. The same for huge entries.
  */
 static void fault_needs_the_lock_of_its_mapping_only(struct fixture *f)
 {
 	bool executable = f->tc->param == EXECUTABLE;
+	bool huge = f->backing == HUGETLB;
+	unsigned long nr = huge ? HUGE_SIZE / PAGE : NR;
 	static struct stuck_file file;
+	struct memview_info info;
+	uint64_t huge_entries;
 	unsigned long view;
 	struct peer *p;
 	pid_t tid;
@@ -338,16 +342,21 @@ static void fault_needs_the_lock_of_its_mapping_only(struct fixture *f)
 
 	if (!kernel_has_vma_locks())
 		SKIP("6.4 brought locks of mappings");
+	EXPECT_OK(mv_info(f->ctl, &info));
+	if (huge && !(info.features & MEMVIEW_FEATURE_HUGE))
+		SKIP("no huge entries in VM_PFNMAP mappings before 6.12");
 	stuck_file_mount(&file);
-	map_pages(f, 0, 0, NR, executable ? RWX : RW);
+	map_pages(f, 0, 0, nr, executable ? RWX : RW);
 	p = peer_spawn();
 	fd = peer_send_fd(p, f->viewfd);
-	view = EXPECT_CALL(p, op_mmap, fd, NR * PAGE,
+	view = EXPECT_CALL(p, op_mmap, fd, nr * PAGE,
 			   PROT_READ | PROT_WRITE | (executable ? PROT_EXEC : 0), 0);
 	/* The first fault of a mapping may want more; what it maps is zapped. */
 	EXPECT_VALUE(WORD(0), CALL(p, op_read, view));
-	protect_pages(f, 0, NR, R);
-	protect_pages(f, 0, NR, executable ? RWX : RW);
+	protect_pages(f, 0, nr, R);
+	protect_pages(f, 0, nr, executable ? RWX : RW);
+	EXPECT_OK(mv_info(f->ctl, &info));
+	huge_entries = info.huge_entries;
 	fd = stuck_file_open(&file, p);
 	tid = EXPECT_CALL(p, op_access_while_mapping, view + PAGE,
 			  f->tc->param == WRITING, fd);
@@ -361,6 +370,8 @@ static void fault_needs_the_lock_of_its_mapping_only(struct fixture *f)
 		peer_kill(file.server);
 	EXPECT_VALUE(f->tc->param == WRITING ? SECRET : WORD(1),
 		     CALL(p, op_read, view + PAGE));
+	EXPECT_OK(mv_info(f->ctl, &info));
+	assert_int_equal(info.huge_entries, huge_entries + huge);
 }
 
 /* Nor does a peer hold up the controller that fills its page table. */
@@ -399,14 +410,19 @@ static void populating_waits_for_no_lock_of_a_peer(struct fixture *f)
 	{ .name = #fn, .run = fn, .backings = mask, .variant = "read", .param = 0 }, \
 	{ .name = #fn, .run = fn, .backings = mask, .variant = "write", .param = 1 }
 
+#define VMA_LOCK(v, p) \
+	{ .name = "fault_needs_the_lock_of_its_mapping_only", \
+	  .run = fault_needs_the_lock_of_its_mapping_only, \
+	  .backings = ON(MEMFD) | ON(HUGETLB), .variant = v, .param = p }
+
 static const struct test_case cases[] = {
 	READ_AND_WRITE(waiting_for_userfaultfd_holds_no_lock_of_the_peer,
 		       ON_SHMEM | ON(HUGETLB)),
 	CASE_ON(waiting_for_a_frozen_file_system_holds_no_lock_of_the_peer, ON_DISK),
 	READ_AND_WRITE(waiting_for_the_controllers_lock_holds_no_lock_of_the_peer, 0),
-	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "read", READING),
-	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "write", WRITING),
-	CASE_VARIANT(fault_needs_the_lock_of_its_mapping_only, "executable", EXECUTABLE),
+	VMA_LOCK("read", READING),
+	VMA_LOCK("write", WRITING),
+	VMA_LOCK("executable", EXECUTABLE),
 	CASE(populating_waits_for_no_lock_of_a_peer),
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Fault-around: one fault maps the pages around, never allocating what nobody
- * touched, never wider than range and rights allow. And what can be observed:
- * fdinfo and tracepoints.
+ * Fault-around: one fault maps the pages around, more of them in a sequence, and
+ * never wider than range and rights allow. What nobody touched it allocates only
+ * where writes follow one another, and no more than a window. And what can be
+ * observed: fdinfo and tracepoints.
  */
 #include "adv.h"
 
@@ -69,14 +70,13 @@ static void window_of_one_page_faults_for_each(struct fixture *f)
 #define MANY	1024UL
 
 /* A file of many pages that the source maps all, mapped from page 0 on. */
-static int many_warm_pages(struct fixture *f)
+static void many_warm_pages(struct fixture *f, unsigned long nr)
 {
-	int file = backing_create(MEMFD, MANY * PAGE);
+	int file = backing_create(MEMFD, nr * PAGE);
 
 	assert_true(file >= 0);
-	EXPECT_OK(mv_map(f->ctl, file, 0, MANY * PAGE, 0, RW));
-	warm_up(f, 0, MANY);
-	return file;
+	EXPECT_OK(mv_map(f->ctl, file, 0, nr * PAGE, 0, RW));
+	warm_up(f, 0, nr);
 }
 
 /*
@@ -88,12 +88,30 @@ static void sequence_grows_the_window(struct fixture *f)
 	unsigned int window = f->tc->param;
 
 	set_module_param(f, "fault_around_pages", window);
-	many_warm_pages(f);
+	many_warm_pages(f, MANY);
 	EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), MANY * PAGE);
 	if (window > 1)
 		assert_in_range(fdinfo(f->ctl, "faults"), 4, MANY / window / 2);
 	else	/* The control: there is nothing that could grow. */
 		assert_true(fdinfo(f->ctl, "faults") >= MANY);
+}
+
+/*
+ * The same where the source maps nothing yet of what the file has: what is ahead
+ * is mapped there, too, or the window would find no more than 16 pages each time.
+ */
+static void cold_sequence_grows_the_window(struct fixture *f)
+{
+	int file = backing_create(MEMFD, MANY * PAGE);
+	uint64_t word = 1;
+
+	assert_true(file >= 0);
+	for (unsigned long i = 0; i < MANY; i++)
+		assert_int_equal(pwrite(file, &word, sizeof(word), i * PAGE), sizeof(word));
+	set_module_param(f, "fault_around_pages", 16);
+	EXPECT_OK(mv_map(f->ctl, file, 0, MANY * PAGE, 0, RW));
+	EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), MANY * PAGE);
+	assert_in_range(fdinfo(f->ctl, "faults"), 4, MANY / 16 / 2);
 }
 
 /* Each a window away from the last; and what is between is not mapped. */
@@ -102,7 +120,7 @@ static void random_touches_do_not_grow_it(struct fixture *f)
 	unsigned long faults, between = 0;
 
 	set_module_param(f, "fault_around_pages", 16);
-	many_warm_pages(f);
+	many_warm_pages(f, MANY);
 	for (unsigned long i = 0; i < 24; i++)
 		READS(f, i * 7 % 24 * 32, 0);
 	faults = fdinfo(f->ctl, "faults");
@@ -112,6 +130,38 @@ static void random_touches_do_not_grow_it(struct fixture *f)
 		between++;
 	}
 	assert_in_range(fdinfo(f->ctl, "faults") - faults, between / 2, between + 4);
+}
+
+/* Nor do touches of which each has a page a window behind it, but none before it. */
+static void touches_with_gaps_do_not_grow_it(struct fixture *f)
+{
+	const unsigned long touches = 24;
+
+	set_module_param(f, "fault_around_pages", 16);
+	many_warm_pages(f, MANY);
+	for (unsigned long i = 0; i < touches; i++)
+		READS(f, i * 16 + 8, 0);
+	assert_in_range(fdinfo(f->ctl, "faults"), touches - 2, touches + 4);
+}
+
+/* A sequence has grown it; what comes at random afterwards finds it small. */
+static void window_is_small_again(struct fixture *f)
+{
+	const unsigned long touches = 12;
+	unsigned long faults;
+
+	set_module_param(f, "fault_around_pages", 16);
+	many_warm_pages(f, 2 * MANY);
+	EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), MANY / 2 * PAGE);
+	faults = fdinfo(f->ctl, "faults");
+	assert_in_range(faults, 4, MANY / 2 / 16 / 2);
+	for (unsigned long i = 0; i < touches; i++)
+		READS(f, MANY + i * 5 % touches * 64, 0);
+	assert_in_range(fdinfo(f->ctl, "faults") - faults, touches - 2, touches + 4);
+	faults = fdinfo(f->ctl, "faults");
+	for (unsigned long i = 0; i < touches; i++)
+		READS(f, MANY + i * 64 + 16, 0);
+	assert_in_range(fdinfo(f->ctl, "faults") - faults, touches / 2, touches + 4);
 }
 
 static long long blocks(int fd)
@@ -149,6 +199,43 @@ static void sequence_allocates_a_window_ahead(struct fixture *f)
 		assert_in_range(pages, 0, touched);
 	for (unsigned long i = 0; i < touched + window; i++)
 		READS(f, i, f->tc->param && i < touched ? WORD(i) : 0);
+}
+
+enum order { ANY_ORDER, PAIRS };
+
+/* The @i-th page of an order; each comes once. */
+static unsigned long nth_page(enum order order, unsigned long i)
+{
+	if (order == ANY_ORDER)
+		return (i * 2741 + 1000) % VIEW_PAGES;
+	/* One a window behind the last, and one just before it. */
+	return i / 3 * 32 + (const unsigned long[]){ 0, 15, 16 }[i % 3];
+}
+
+/* Address, order, touches: writes to a page each. */
+static long op_write_pages(const long *a)
+{
+	for (long i = 0; i < a[2]; i++)
+		*(volatile uint64_t *)(a[0] + nth_page(a[1], i) * PAGE) = 1;
+	return 0;
+}
+
+/* A tenth of a sparse file, through a view and through plain mmap (control). */
+static void random_writes_allocate_what_they_touch(struct fixture *f)
+{
+	const unsigned long touches = 384;
+	int sparse = backing_create(f->backing, VIEW_PAGES * PAGE);
+	int control = backing_create(f->backing, VIEW_PAGES * PAGE);
+	unsigned long addr;
+
+	assert_true(sparse >= 0 && control >= 0);
+	set_module_param(f, "fault_around_pages", 16);
+	EXPECT_OK(mv_map(f->ctl, sparse, 0, VIEW_PAGES * PAGE, 0, RW));
+	addr = EXPECT_CALL(f->peer, op_mmap, peer_send_fd(f->peer, control),
+			   VIEW_PAGES * PAGE, PROT_READ | PROT_WRITE, 0);
+	EXPECT_CALL(f->peer, op_write_pages, AT(f, 0), f->tc->param, touches);
+	EXPECT_CALL(f->peer, op_write_pages, addr, f->tc->param, touches);
+	assert_in_range(blocks(sparse), touches, blocks(control) + blocks(control) / 50);
 }
 
 static void get_info_tells_the_window(struct fixture *f)
@@ -287,6 +374,17 @@ static const char * const events[] = {
 	"memview_invalidate", "memview_revoke",
 };
 
+static void need_tracefs(void)
+{
+	if (access(TRACEFS "trace", F_OK) &&
+	    mount("tracefs", TRACEFS, "tracefs", 0, NULL))
+		SKIP("no tracefs");
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1) {
+		atexit(other_cpus_online);	/* should an assertion end this */
+		assert_true(set_other_cpus("0"));
+	}
+}
+
 static void tracepoint_fires(struct fixture *f)
 {
 	const char *event = events[f->tc->param];
@@ -294,13 +392,7 @@ static void tracepoint_fires(struct fixture *f)
 	bool found = false;
 	FILE *trace;
 
-	if (sysconf(_SC_NPROCESSORS_ONLN) > 1) {
-		atexit(other_cpus_online);	/* should an assertion end this */
-		assert_true(set_other_cpus("0"));
-	}
-	if (access(TRACEFS "trace", F_OK) &&
-	    mount("tracefs", TRACEFS, "tracefs", 0, NULL))
-		SKIP("no tracefs");
+	need_tracefs();
 	snprintf(enable, sizeof(enable), "events/memory_view/%s/enable", event);
 	snprintf(want, sizeof(want), " %s: ", event);
 	assert_true(trace_write("trace", "\n"));
@@ -323,19 +415,97 @@ static void tracepoint_fires(struct fixture *f)
 	assert_true(found);
 }
 
+#define LOCK_EVENT "mmap_lock/mmap_lock_acquire_returned"
+
+/*
+ * How often the trace has a process getting the mmap_lock of an address space,
+ * which is the first that process @owner has got.
+ */
+static unsigned long count_locks(pid_t pid, pid_t owner)
+{
+	char line[512], by[32], by_owner[32], mm[64] = "";
+	unsigned long nr = 0;
+	FILE *trace = fopen(TRACEFS "trace", "re");
+
+	assert_non_null(trace);
+	snprintf(by, sizeof(by), "-%d ", pid);
+	snprintf(by_owner, sizeof(by_owner), "-%d ", owner);
+	while (fgets(line, sizeof(line), trace)) {
+		char *at = strstr(line, " mm=");
+
+		if (line[0] == '#' || !at || !strstr(line, "success=true"))
+			continue;
+		if (!mm[0] && strstr(line, by_owner))
+			assert_int_equal(sscanf(at, " mm=%60s", mm), 1);
+		else if (mm[0] && strstr(line, by))
+			nr += !strncmp(at + 4, mm, strlen(mm));
+	}
+	fclose(trace);
+	return nr;
+}
+
+/*
+ * Each fault in an empty part of the page table, where a kernel that can would
+ * rather have a huge entry: what has small pages must not cost two faults.
+ */
+static void fault_takes_the_controllers_lock_once(struct fixture *f)
+{
+	const unsigned long block = HUGE_SIZE / PAGE, nr = 32;
+	unsigned long addr, faults, locks;
+	int file;
+
+	need_tracefs();
+	if (access(TRACEFS "events/" LOCK_EVENT, F_OK))
+		SKIP("no tracepoint for mmap_lock");
+	/* Then it has addresses that are good for huge entries, but none yet. */
+	put_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise");
+	file = backing_create(MEMFD, nr * HUGE_SIZE);
+	assert_true(file >= 0);
+	EXPECT_OK(mv_set_size(f->ctl, nr * HUGE_SIZE));
+	EXPECT_OK(mv_map(f->ctl, file, 0, nr * HUGE_SIZE, 0, RW));
+	addr = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, nr * HUGE_SIZE,
+			   PROT_READ | PROT_WRITE, 0);
+	for (unsigned long i = 0; i < nr; i++)
+		warm_up(f, i * block, 1);
+
+	assert_true(trace_write("trace", "\n"));
+	assert_true(trace_write("events/" LOCK_EVENT "/enable", "1"));
+	EXPECT_OK(munmap(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+			 PAGE));
+	faults = fdinfo(f->ctl, "faults");
+	for (unsigned long i = 0; i < nr; i++)
+		EXPECT_VALUE(0, CALL(f->peer, op_read, addr + i * HUGE_SIZE));
+	faults = fdinfo(f->ctl, "faults") - faults;
+	assert_true(trace_write("events/" LOCK_EVENT "/enable", "0"));
+	locks = count_locks(f->peer->pid, getpid());
+	other_cpus_online();
+	assert_true(faults >= nr);
+	/* A few more where somebody has it, and the fault comes again. */
+	assert_in_range(locks, nr, faults + nr / 4);
+}
+
 static const struct test_case cases[] = {
 	CASE_ON(one_fault_maps_its_neighbours, ON_ALL),
 	CASE_ON(window_of_one_page_faults_for_each, ON_ALL),
 	CASE_VARIANT(sequence_grows_the_window, "16 pages", 16),
 	CASE_VARIANT(sequence_grows_the_window, "4 pages", 4),
 	CASE_VARIANT(sequence_grows_the_window, "1 page", 1),
+	CASE(cold_sequence_grows_the_window),
 	CASE(random_touches_do_not_grow_it),
+	CASE(touches_with_gaps_do_not_grow_it),
+	CASE(window_is_small_again),
 	{ .name = "sequence_allocates_a_window_ahead",
 	  .run = sequence_allocates_a_window_ahead,
 	  .backings = ON(MEMFD) | ON(TMPFS) | ON(EXT4), .variant = "read", .param = 0 },
 	{ .name = "sequence_allocates_a_window_ahead",
 	  .run = sequence_allocates_a_window_ahead,
 	  .backings = ON(MEMFD) | ON(TMPFS) | ON(EXT4), .variant = "write", .param = 1 },
+	{ .name = "random_writes_allocate_what_they_touch",
+	  .run = random_writes_allocate_what_they_touch,
+	  .backings = ON(MEMFD) | ON(TMPFS), .variant = "any order", .param = ANY_ORDER },
+	{ .name = "random_writes_allocate_what_they_touch",
+	  .run = random_writes_allocate_what_they_touch,
+	  .backings = ON(MEMFD) | ON(TMPFS), .variant = "pairs", .param = PAIRS },
 	CASE(get_info_tells_the_window),
 	{ .name = "holes_are_not_allocated", .run = holes_are_not_allocated,
 	  .backings = ON_ALL, .variant = "read", .param = 0 },
@@ -351,6 +521,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(tracepoint_fires, "fault", 3),
 	CASE_VARIANT(tracepoint_fires, "invalidate", 4),
 	CASE_VARIANT(tracepoint_fires, "revoke", 5),
+	CASE(fault_takes_the_controllers_lock_once),
 };
 
 int main(int argc, char **argv)
