@@ -416,6 +416,7 @@ static void tracepoint_fires(struct fixture *f)
 	assert_true(found);
 }
 
+#define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 #define LOCK_EVENT "mmap_lock/mmap_lock_acquire_returned"
 
 /*
@@ -459,11 +460,12 @@ static void fault_takes_the_controllers_lock_once(struct fixture *f)
 	if (access(TRACEFS "events/" LOCK_EVENT, F_OK))
 		SKIP("no tracepoint for mmap_lock");
 	/* Then it has addresses that are good for huge entries, but none yet. */
-	put_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise");
+	put_text(SHMEM_ENABLED, "advise");
 	file = backing_create(MEMFD, nr * HUGE_SIZE);
 	assert_true(file >= 0);
 	EXPECT_OK(mv_set_size(f->ctl, nr * HUGE_SIZE));
 	EXPECT_OK(mv_map(f->ctl, file, 0, nr * HUGE_SIZE, 0, RW));
+	put_text(SHMEM_ENABLED, "never");
 	addr = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, nr * HUGE_SIZE,
 			   PROT_READ | PROT_WRITE, 0);
 	for (unsigned long i = 0; i < nr; i++)
