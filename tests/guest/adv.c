@@ -364,11 +364,16 @@ void wait_loops(unsigned long more)
 
 void controller_start(struct controller *c, unsigned long base, uint32_t flags)
 {
-	int fd;
-
 	c->peer = peer_spawn();
 	assert_non_null(c->peer);
 	c->fd = EXPECT_CALL(c->peer, op_memfd, CTL_PAGES * PAGE, base);
+	controller_lend(c, flags);
+}
+
+void controller_lend(struct controller *c, uint32_t flags)
+{
+	int fd;
+
 	c->ctl = EXPECT_CALL(c->peer, op_ctl_open, CTL_PAGES * PAGE);
 	EXPECT_CALL(c->peer, op_ctl_map, c->ctl, c->fd, 0, CTL_PAGES, 0, flags);
 	fd = EXPECT_CALL(c->peer, op_ctl_viewfd, c->ctl);

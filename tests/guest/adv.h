@@ -135,6 +135,8 @@ struct controller {
 #define CTL_PAGES 16UL
 /* Page i of the view is page i of the file, WORD(@base + i). */
 void controller_start(struct controller *c, unsigned long base, uint32_t flags);
+/* The second half of that: a view of @c->fd, in @c->peer. */
+void controller_lend(struct controller *c, uint32_t flags);
 /* Maps a view fd of ours in @p. */
 unsigned long map_view(struct peer *p, int viewfd, int prot);
 

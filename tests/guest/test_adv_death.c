@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -168,7 +169,7 @@ static void plain_memory_survives_its_owner(struct fixture *f)
 	EXPECT_VALUE(0, PROBE(op_write, (long)p, 1));
 }
 
-/* ctl, page -> userfaultfd on the empty source */
+/* ctl, page, bytes -> userfaultfd on the empty source */
 static long op_uffd(const long *a)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -179,7 +180,7 @@ static long op_uffd(const long *a)
 	if (fd < 0 || at == -1 || ioctl(fd, UFFDIO_API, &api))
 		return -1;
 	reg.range.start = at;
-	reg.range.len = CTL_PAGES * PAGE;
+	reg.range.len = a[2];
 	return ioctl(fd, UFFDIO_REGISTER, &reg) ? -1 : fd;
 }
 
@@ -188,14 +189,27 @@ static long op_truncate(const long *a)
 	return ftruncate((int)a[0], 0) ?: ftruncate((int)a[0], a[1]);
 }
 
-/* A controller whose source blocks @p at page 1; returns the userfaultfd. */
-static int block(struct controller *c, struct peer *p, unsigned long view)
+/* A controller whose file is the fixture's. */
+static void controller_of_file(struct fixture *f, struct controller *c)
+{
+	c->peer = peer_spawn();
+	assert_non_null(c->peer);
+	c->fd = peer_send_fd(c->peer, f->file);
+	controller_lend(c, RW);
+}
+
+/*
+ * A controller of the fixture's file whose source blocks @p at page 1; returns
+ * the userfaultfd.
+ */
+static int block(struct fixture *f, struct controller *c, struct peer *p,
+		 unsigned long view)
 {
 	struct pollfd pfd = { .events = POLLIN };
 	int remote;
 
-	EXPECT_CALL(c->peer, op_truncate, c->fd, CTL_PAGES * PAGE);
-	remote = CALL(c->peer, op_uffd, c->ctl, 0).ret;
+	EXPECT_CALL(c->peer, op_truncate, c->fd, f->file_size);
+	remote = CALL(c->peer, op_uffd, c->ctl, 0, span(f, CTL_PAGES)).ret;
 	if (remote < 0)
 		SKIP("no userfaultfd");
 	pfd.fd = peer_take_fd(c->peer, remote);
@@ -215,12 +229,12 @@ static void controller_ends_during_a_blocked_fault(struct fixture *f)
 	struct outcome o;
 	int uffd;
 
-	controller_start(&c, 0, RW);
+	controller_of_file(f, &c);
 	p = peer_spawn();
 	view = map_view(p, c.viewfd, PROT_READ);
 	second = peer_spawn();
 	view2 = map_view(second, c.viewfd, PROT_READ | PROT_WRITE);
-	uffd = block(&c, p, view);
+	uffd = block(f, &c, p, view);
 	end_controller(&c, f->tc->param);
 	/* The last close of the control fd revokes; it waits for no fault. */
 	if (f->tc->param != EXECS)
@@ -262,7 +276,7 @@ static void everything_is_closed_during_a_blocked_fault(struct fixture *f)
 	p = peer_spawn();
 	view = map_view(p, c.viewfd, PROT_READ);
 	EXPECT_CALL(c.peer, op_truncate, c.fd, CTL_PAGES * PAGE);
-	remote = CALL(c.peer, op_uffd, c.ctl, 0).ret;
+	remote = CALL(c.peer, op_uffd, c.ctl, 0, CTL_PAGES * PAGE).ret;
 	if (remote < 0)
 		SKIP("no userfaultfd");
 	pfd.fd = peer_take_fd(c.peer, remote);
@@ -338,7 +352,7 @@ static void module_is_not_removed_under_a_blocked_fault(struct fixture *f)
 	EXPECT_CALL(c.peer, op_truncate, c.fd, CTL_PAGES * PAGE);
 	range.start = EXPECT_CALL(c.peer, op_ctl_source, c.ctl, 0);
 	range.len = CTL_PAGES * PAGE;
-	remote = CALL(c.peer, op_uffd, c.ctl, 0).ret;
+	remote = CALL(c.peer, op_uffd, c.ctl, 0, CTL_PAGES * PAGE).ret;
 	if (remote < 0)
 		SKIP("no userfaultfd");
 	pfd.fd = peer_take_fd(c.peer, remote);
@@ -471,6 +485,239 @@ static void two_threads_map_first_and_at_once(struct fixture *f)
 		}
 		close(done[0]);
 	}
+}
+
+/* ---- the program that execve(2) started ---- */
+
+/* What that program does with a control fd that it was started with. */
+enum use { SIZE, MAP, REPLACE, PROTECT, UNMAP, UPDATE, POPULATE, NR_TABLE_USES,
+	   VIEWFD = NR_TABLE_USES, NR_USES };
+
+struct used {
+	int err[NR_USES];	/* 0 or an errno */
+	uint32_t state;		/* before that, as GET_INFO has it */
+	uint32_t nr_ranges;	/* afterwards */
+};
+
+static int use(enum use what, int ctl, int file)
+{
+	struct memview_op op = {
+		.op = MEMVIEW_OP_MAP, .flags = R, .mem_offset = 8 * PAGE, .size = PAGE,
+		.fd_offset = 8 * PAGE, .fd = file,
+	};
+	struct memview_update_info update = {
+		.ops = (uintptr_t)&op, .count = 1, .op_size = sizeof(op),
+	};
+	struct memview_populate_info populate = { .size = PAGE };
+	int fd;
+
+	switch (what) {
+	case SIZE:
+		return mv_set_size(ctl, CTL_PAGES * PAGE);
+	case MAP:
+		return mv_map(ctl, file, 0, 4 * PAGE, 0, RW);
+	case REPLACE:
+		return mv_map(ctl, file, PAGE, PAGE, 0, RW | MEMVIEW_MAP_REPLACE);
+	case PROTECT:
+		return mv_protect(ctl, PAGE, PAGE, R);
+	case UNMAP:
+		return mv_unmap(ctl, 2 * PAGE, PAGE, NULL);
+	case UPDATE:
+		return ioctl(ctl, MEMVIEW_UPDATE, &update);
+	case POPULATE:
+		return ioctl(ctl, MEMVIEW_POPULATE, &populate);
+	case VIEWFD:
+		fd = mv_viewfd(ctl);
+		if (fd >= 0)
+			close(fd);
+		return fd < 0 ? -1 : 0;
+	case NR_USES:
+		break;
+	}
+	return -1;
+}
+
+/* main() of that program: for each byte it gets, uses the fd and says how it went. */
+static int use_control_fd(int ctl, int file, int sock)
+{
+	char c;
+
+	while (read(sock, &c, 1) == 1) {
+		struct used used = { 0 };
+		struct memview_info info;
+
+		if (mv_info(ctl, &info))
+			return 1;
+		used.state = info.state;
+		for (int i = 0; i < NR_USES; i++) {
+			errno = 0;
+			if (use((enum use)i, ctl, file))
+				used.err[i] = errno;
+		}
+		mv_info(ctl, &info);
+		used.nr_ranges = (uint32_t)info.nr_ranges;
+		if (write(sock, &used, sizeof(used)) != sizeof(used))
+			return 1;
+	}
+	return 0;
+}
+
+/* ctl, fd, socket, all of which the new program gets */
+static long op_exec_use(const long *a)
+{
+	char text[3][16];
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(text[i], sizeof(text[i]), "%ld", a[i]);
+		fcntl((int)a[i], F_SETFD, 0);
+	}
+	execl("/proc/self/exe", "test_adv_death", "--control", text[0], text[1], text[2], NULL);
+	return -1;
+}
+
+/* Has @c exec; returns our end of the new program's socket. */
+static int start_program(struct controller *c)
+{
+	int sv[2], remote;
+
+	EXPECT_OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv));
+	remote = peer_send_fd(c->peer, sv[1]);
+	close(sv[1]);
+	START(c->peer, op_exec_use, c->ctl, c->fd, remote);
+	return sv[0];
+}
+
+static struct used use_there(int sock)
+{
+	struct pollfd pfd = { .fd = sock, .events = POLLIN };
+	struct used used;
+
+	if (write(sock, "", 1) != 1 || poll(&pfd, 1, WITHIN_SECONDS * 1000) != 1 ||
+	    read(sock, &used, sizeof(used)) != sizeof(used))
+		fail_msg("the program that was started does not answer");
+	return used;
+}
+
+static void expect_used(const struct used *used, int table, int viewfd, int line)
+{
+	for (int i = 0; i < NR_USES; i++) {
+		int want = i < NR_TABLE_USES ? table : viewfd;
+
+		if (used->err[i] == want)
+			continue;
+		print_error("use %d: %s, want %s\n", i, strerrorname_np(used->err[i]),
+			    strerrorname_np(want));
+		_fail(__FILE__, line);
+	}
+}
+#define EXPECT_USED(used, table, viewfd) expect_used(used, table, viewfd, __LINE__)
+
+/* The program changes nothing, now and while the revocation is on its way. */
+static bool refused_and_revoked(int sock, int ctl)
+{
+	struct used used = use_there(sock);
+
+	for (int i = 0; i < NR_TABLE_USES; i++) {
+		if (used.err[i] != EIO && used.err[i] != ESHUTDOWN)
+			fail_msg("use %d: %s", i, strerrorname_np(used.err[i]));
+	}
+	return revoked(ctl);
+}
+
+/* The view was the old address space's: nothing is for the new one (R4). */
+static void program_cannot_use_the_view_of_the_one_before(struct fixture *f)
+{
+	struct peer *p = peer_spawn();
+	struct controller c;
+	unsigned long view;
+	struct used used;
+	int ctl, sock;
+
+	controller_of_file(f, &c);
+	ctl = peer_take_fd(c.peer, c.ctl);
+	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	/* Nothing lent is no reason either. */
+	if (f->tc->param)
+		EXPECT_CALL(c.peer, op_ctl_unmap, c.ctl, 0, CTL_PAGES);
+	sock = start_program(&c);
+	if (!EVENTUALLY(refused_and_revoked(sock, ctl)))
+		fail_msg("the view outlives the address space");
+	used = use_there(sock);
+	assert_int_equal(used.state, MEMVIEW_STATE_REVOKED);
+	EXPECT_USED(&used, ESHUTDOWN, ESHUTDOWN);
+	assert_int_equal(used.nr_ranges, 0);
+	for (unsigned long i = 0; i < CTL_PAGES; i++)
+		EXPECT_SIGBUS(view + i * PAGE, CALL(p, op_read, view + i * PAGE));
+	EXPECT_SIGBUS(view, CALL(p, op_write, view, 1));
+	assert_int_equal(file_word(f->file, 0), WORD(0));
+}
+
+/* The old address space cannot end: the view is still its, and not the new one's. */
+static void program_cannot_use_a_view_that_is_not_revoked_yet(struct fixture *f)
+{
+	struct peer *p = peer_spawn();
+	struct controller c;
+	unsigned long view;
+	int ctl, uffd, sock;
+	struct used used;
+
+	controller_of_file(f, &c);
+	ctl = peer_take_fd(c.peer, c.ctl);
+	view = map_view(p, c.viewfd, PROT_READ);
+	uffd = block(f, &c, p, view);
+	sock = start_program(&c);
+	used = use_there(sock);
+	assert_int_equal(used.state, 0);
+	EXPECT_USED(&used, EIO, 0);
+	assert_int_equal(used.nr_ranges, 1);
+	assert_true(still_busy(p));
+	close(uffd);
+	FINISH(p, "read after execve(2)");
+	assert_true(EVENTUALLY(gone(p, view + PAGE)));
+	if (!EVENTUALLY(revoked(ctl)))
+		fail_msg("the view outlives the address space");
+	used = use_there(sock);
+	EXPECT_USED(&used, ESHUTDOWN, ESHUTDOWN);
+}
+
+/* Nothing had been mapped: the view is of the first who does. */
+static void program_can_use_a_fresh_view(struct fixture *f)
+{
+	struct peer *p = peer_spawn(), *old;
+	struct controller c = { .peer = peer_spawn() };
+	unsigned long view;
+	struct used used;
+	int ctl, fd, sock;
+
+	/* It has been a controller, but not of this view. */
+	c.fd = peer_send_fd(c.peer, f->file);
+	controller_lend(&c, RW);
+	c.ctl = EXPECT_CALL(c.peer, op_ctl_open, CTL_PAGES * PAGE);
+	ctl = peer_take_fd(c.peer, c.ctl);
+	fd = EXPECT_CALL(c.peer, op_ctl_viewfd, c.ctl);
+	c.viewfd = peer_take_fd(c.peer, fd);
+	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
+	EXPECT_SIGBUS(view, CALL(p, op_read, view));
+	/* A process with the address space of before: it comes too late. */
+	old = peer_fork(c.peer);
+	assert_non_null(old);
+	sock = start_program(&c);
+	used = use_there(sock);
+	assert_int_equal(used.state, 0);
+	EXPECT_USED(&used, 0, 0);
+	assert_int_equal(used.nr_ranges, 4);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view));
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	EXPECT_SEGV(view + PAGE, CALL(p, op_write, view + PAGE, 1));
+	EXPECT_SIGBUS(view + 2 * PAGE, CALL(p, op_read, view + 2 * PAGE));
+	EXPECT_VALUE(WORD(8), CALL(p, op_read, view + 8 * PAGE));
+	EXPECT_CALL_ERRNO(EIO, old, op_ctl_unmap, c.ctl, 0, 1);
+	EXPECT_ERRNO(EIO, mv_map(ctl, f->file, 0, PAGE, 12 * PAGE, R));
+	/* And it ends with the program. */
+	peer_kill(c.peer);
+	assert_true(EVENTUALLY(revoked(ctl)));
+	EXPECT_SIGBUS(view, CALL(p, op_read, view));
 }
 
 /* ---- fork ---- */
@@ -727,10 +974,13 @@ static void peers_die_during_table_changes(struct fixture *f)
 	assert_int_equal(atomic_load(&shared->bad), 0);
 }
 
-#define ENDS(fn) \
-	CASE_VARIANT(fn, "exit", EXITS), \
-	CASE_VARIANT(fn, "SIGKILL", KILLED), \
-	CASE_VARIANT(fn, "exec", EXECS)
+#define ENDS_BY(fn, mask, v, how) \
+	{ .name = #fn, .run = fn, .backings = mask, .variant = v, .param = how }
+#define ENDS_ON(fn, mask) \
+	ENDS_BY(fn, mask, "exit", EXITS), \
+	ENDS_BY(fn, mask, "SIGKILL", KILLED), \
+	ENDS_BY(fn, mask, "exec", EXECS)
+#define ENDS(fn) ENDS_ON(fn, 0)
 
 static const struct test_case cases[] = {
 	ENDS(controller_ends),
@@ -739,11 +989,15 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(controller_dies_with_nothing_lent, "source unmapped", UNMAPPED),
 	CASE_VARIANT(controller_dies_with_nothing_lent, "source inaccessible", TAMPERED),
 	CASE(plain_memory_survives_its_owner),
-	ENDS(controller_ends_during_a_blocked_fault),
+	ENDS_ON(controller_ends_during_a_blocked_fault, ON_SHMEM | ON(HUGETLB)),
 	CASE(everything_is_closed_during_a_blocked_fault),
 	CASE_VARIANT(module_is_not_removed_under_a_blocked_fault, "control fd closed", EXITS),
 	CASE_VARIANT(module_is_not_removed_under_a_blocked_fault, "controller killed", KILLED),
 	CASE(two_threads_map_first_and_at_once),
+	CASE_VARIANT(program_cannot_use_the_view_of_the_one_before, "lent", 0),
+	CASE_VARIANT(program_cannot_use_the_view_of_the_one_before, "nothing lent", 1),
+	CASE_ON(program_cannot_use_a_view_that_is_not_revoked_yet, ON(MEMFD) | ON(HUGETLB)),
+	CASE(program_can_use_a_fresh_view),
 	CASE(child_of_the_controller_has_no_source),
 	CASE(child_of_the_controller_can_revoke),
 	CASE(child_outlives_the_controller),
@@ -761,5 +1015,8 @@ static const struct test_case cases[] = {
 
 int main(int argc, char **argv)
 {
+	/* op_exec_use() */
+	if (argc == 5 && !strcmp(argv[1], "--control"))
+		return use_control_fd(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
 	return RUN_CASES(argc, argv, "adv_death", cases);
 }
