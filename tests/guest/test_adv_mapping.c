@@ -390,6 +390,155 @@ static void markers_of_userfaultfd_stop_no_fault(struct fixture *f)
 	EXPECT_SIGBUS((unsigned long)AT(f, 2), FINISH(f->peer, "read of nothing"));
 }
 
+/* 6.7; the headers may be older. */
+#ifndef PAGEMAP_SCAN
+#define PM_SCAN_WP_MATCHING	(1 << 0)
+#define PM_SCAN_CHECK_WPASYNC	(1 << 1)
+#define PAGE_IS_WRITTEN		(1 << 1)
+#define PAGE_IS_PRESENT		(1 << 3)
+
+struct page_region {
+	uint64_t start;
+	uint64_t end;
+	uint64_t categories;
+};
+
+struct pm_scan_arg {
+	uint64_t size;
+	uint64_t flags;
+	uint64_t start;
+	uint64_t end;
+	uint64_t walk_end;
+	uint64_t vec;
+	uint64_t vec_len;
+	uint64_t max_pages;
+	uint64_t category_inverted;
+	uint64_t category_mask;
+	uint64_t category_anyof_mask;
+	uint64_t return_mask;
+};
+
+#define PAGEMAP_SCAN	_IOWR('f', 16, struct pm_scan_arg)
+#endif
+
+/* Address, length, PM_SCAN_*, categories: -> pages in the regions found */
+static long op_pagemap_scan(const long *a)
+{
+	struct page_region regions[16];
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg), .flags = a[2], .start = a[0], .end = a[0] + a[1],
+		.vec = (uintptr_t)regions, .vec_len = 16,
+		.category_anyof_mask = a[3], .return_mask = a[3],
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	long ret = ioctl(fd, PAGEMAP_SCAN, &arg), pages = 0;
+	int err = errno;
+
+	close(fd);
+	errno = err;
+	for (long i = 0; i < ret; i++)
+		pages += (regions[i].end - regions[i].start) / PAGE;
+	return ret < 0 ? -1 : pages;
+}
+
+/* As above, with nothing to be reported: the kernel has a way of its own for it. */
+static long op_pagemap_protect(const long *a)
+{
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg), .flags = PM_SCAN_WP_MATCHING, .start = a[0],
+		.end = a[0] + a[1],
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	long ret = ioctl(fd, PAGEMAP_SCAN, &arg);
+
+	close(fd);
+	return ret;
+}
+
+/* Finds no page of the view, whatever it is asked for, and changes none. */
+static void scan_view(struct fixture *f)
+{
+	const long len = 2 * NR * PAGE;
+
+	EXPECT_VALUE(0, CALL(f->peer, op_pagemap_scan, f->view, len, 0,
+			     PAGE_IS_PRESENT | PAGE_IS_WRITTEN));
+	EXPECT_VALUE(0, CALL(f->peer, op_pagemap_scan, f->view, len, PM_SCAN_WP_MATCHING,
+			     PAGE_IS_PRESENT | PAGE_IS_WRITTEN));
+	EXPECT_VALUE(0, CALL(f->peer, op_pagemap_scan, f->view, len, PM_SCAN_WP_MATCHING,
+			     PAGE_IS_WRITTEN));
+	EXPECT_VALUE(0, CALL(f->peer, op_pagemap_protect, f->view, len));
+}
+
+/* -> a userfaultfd with asynchronous write protection of a span */
+static long op_track(const long *a)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
+	};
+	struct uffdio_register reg = {
+		.range = { .start = a[0], .len = a[1] }, .mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+		return -1;
+	return fd;
+}
+
+static void pagemap_scan_gives_no_right(struct fixture *f)
+{
+	int fd = peer_send_fd(f->peer, f->file);
+	unsigned long plain = EXPECT_CALL(f->peer, op_mmap, fd, f->file_size,
+					  PROT_READ | PROT_WRITE, 0);
+	struct outcome o = CALL(f->peer, op_track, plain, f->file_size), track;
+	const long flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
+
+	if (o.ret == -1)
+		SKIP("no asynchronous write-protection: %s", strerror(o.err));
+	EXPECT_CALL(f->peer, op_write, plain, (long)WORD(0));
+	o = CALL(f->peer, op_pagemap_scan, plain, f->file_size, flags, PAGE_IS_WRITTEN);
+	if (o.ret == -1 && o.err == ENOTTY)
+		SKIP("no PAGEMAP_SCAN");
+	/* The control: it is found, protected, and found again when it is written. */
+	assert_true(EXPECT_CALL(f->peer, op_write, plain, (long)WORD(0)) == 0 && o.ret > 0);
+	EXPECT_VALUE(unit(f) / PAGE, CALL(f->peer, op_pagemap_scan, plain, f->file_size, flags,
+					  PAGE_IS_WRITTEN));
+
+	lend_mixed(f);
+	scan_view(f);
+	/* As if nothing was there, or not for asking. */
+	EXPECT_CALL_ERRNO(EPERM, f->peer, op_pagemap_scan, f->view, NR * PAGE, flags,
+			  PAGE_IS_WRITTEN);
+	check_rights_hold(f);
+	/* 7.2 refuses to track it. */
+	track = CALL(f->peer, op_track, f->view, 2 * NR * PAGE);
+	if (track.ret == -1)
+		assert_int_equal(track.err, EINVAL);
+	scan_view(f);
+	check_rights_hold(f);
+	/* Dirty, scanned, narrowed, scanned, given back, narrowed, no longer tracked. */
+	WRITES(f, 5, WORD(5));
+	scan_view(f);
+	protect_pages(f, 4, 4, R);
+	scan_view(f);
+	READS(f, 5, WORD(5));
+	WRITE_SEGV(f, 5);
+	protect_pages(f, 4, 4, RW);
+	WRITES(f, 5, WORD(5));
+	protect_pages(f, 4, 4, R);
+	scan_view(f);
+	if (track.ret != -1)
+		EXPECT_CALL(f->peer, op_close, track.ret);
+	for (unsigned long i = 0; i < NR; i++) {
+		WRITE_SEGV(f, i);
+		READS(f, i, WORD(i));
+	}
+	unmap_pages(f, 0, NR);
+	scan_view(f);
+	READ_SIGBUS(f, 5);
+}
+
 static long op_remap_file_pages(const long *a)
 {
 	return syscall(SYS_remap_file_pages, a[0], a[1], 0, a[2], 0);
@@ -490,6 +639,7 @@ static const struct test_case cases[] = {
 	CASE_ON(soft_dirty_tracking_gives_no_right, ON(MEMFD) | ON(EXT4)),
 	CASE(userfaultfd_on_the_view_is_refused),
 	CASE_ON(markers_of_userfaultfd_stop_no_fault, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
+	CASE_ON(pagemap_scan_gives_no_right, ON(MEMFD) | ON(HUGETLB)),
 	CASE(remap_file_pages_shows_the_view),
 	CASE_ON(protection_keys_stay_with_the_mapping, ON_ALL),
 };
