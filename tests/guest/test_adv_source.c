@@ -8,7 +8,9 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define NR	8UL	/* pages lent */
@@ -687,6 +689,149 @@ static void place_of_a_new_source_taken_by_another_thread(struct fixture *f)
 	assert_true(o.ret >= 0);
 }
 
+/* ---- pages of a source that raise a signal ---- */
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL	102
+#define MADV_GUARD_REMOVE	103
+#endif
+
+static int populate(struct fixture *f, unsigned long page, unsigned long nr)
+{
+	struct memview_populate_info info = { .mem_offset = page * PAGE, .size = nr * PAGE };
+
+	return ioctl(f->ctl, MEMVIEW_POPULATE, &info);
+}
+
+static long op_pwrite(const long *a)
+{
+	return pwrite((int)a[0], (void *)a[1], a[2], a[3]);
+}
+
+/* Pages @bad of @nr raise SIGBUS in the peer, in each way to touch them. */
+static void check_bad_pages(struct fixture *f, unsigned long bad, unsigned long nr, int code)
+{
+	int fd = peer_send_fd(f->peer, make_file(MEMFD, FILE_PAGES * PAGE, 100));
+
+	for (unsigned long i = bad; i < bad + nr; i++) {
+		struct outcome o = CALL(f->peer, op_read, AT(f, i));
+
+		check_fault(o, SIGBUS, code, AT(f, i), "read", __FILE__, __LINE__);
+		o = CALL(f->peer, op_write, AT(f, i), 1);
+		check_fault(o, SIGBUS, code, AT(f, i), "write", __FILE__, __LINE__);
+		/* Where there is nobody to send a signal to. */
+		EXPECT_CALL_ERRNO(EFAULT, f->peer, op_pwrite, fd, AT(f, i), 8, 0);
+	}
+	EXPECT_CALL(f->peer, op_close, fd);
+}
+
+/* All of the fixture's pages but those. */
+static void check_good_pages(struct fixture *f, unsigned long bad, unsigned long nr)
+{
+	for (unsigned long i = 0; i < NR; i++) {
+		if (i >= bad && i < bad + nr)
+			continue;
+		READS(f, i, WORD(i));
+		WRITES(f, i, WORD(i));
+	}
+}
+
+/* The source, made by the driver or the controller's own, with all pages used. */
+static char *lend_source(struct fixture *f)
+{
+	if (!f->tc->param) {
+		lend(f, NR, RW);
+		return source_at(f, 0);
+	}
+	EXPECT_OK(mv_adopt(f->ctl, f->file, 0, NR * PAGE, 0, RW,
+			   map_file(f, PROT_READ | PROT_WRITE)));
+	check_good_pages(f, 0, 0);
+	return source_at(f, 0);
+}
+
+/*
+ * Guard pages end who touches them by SIGSEGV. The peer has the right; it is the
+ * source that gives nothing.
+ */
+static void guard_page_in_a_source_is_sigbus(struct fixture *f)
+{
+	char *source = lend_source(f);
+	struct mapping m;
+
+	if (madvise(source + 2 * PAGE, 2 * PAGE, MADV_GUARD_INSTALL)) {
+		/* Before 6.15 for files. */
+		assert_int_equal(errno, EINVAL);
+		SKIP("no guard pages in mappings of files");
+	}
+	/* The control: the same by the mapping below. */
+	assert_int_equal(PROBE(op_read, (long)source + 2 * PAGE).sig, SIGSEGV);
+	for (int i = 0; i < 2; i++) {
+		check_bad_pages(f, 2, 2, BUS_ADRERR);
+		check_good_pages(f, 2, 2);
+	}
+	EXPECT_ERRNO(EFAULT, populate(f, 0, NR));
+	/* As good as before when they are gone, without a call of ours. */
+	EXPECT_OK(madvise(source + 3 * PAGE, PAGE, MADV_GUARD_REMOVE));
+	check_bad_pages(f, 2, 1, BUS_ADRERR);
+	check_good_pages(f, 2, 1);
+	check_file(f);
+	/* A source that is made anew has none. */
+	unmap_pages(f, 0, NR);
+	if (!f->tc->param && !EVENTUALLY(!mapping_at((unsigned long)source, &m)))
+		fail_msg("the source is not collected");
+	lend_again(f);
+	EXPECT_OK(populate(f, 0, NR));
+}
+
+#ifndef UFFD_FEATURE_POISON
+#define UFFD_FEATURE_POISON	(1 << 14)
+
+struct uffdio_poison {
+	struct uffdio_range range;
+	uint64_t mode;
+	int64_t updated;
+};
+
+#define UFFDIO_POISON		_IOWR(UFFDIO, 0x08, struct uffdio_poison)
+#endif
+
+/* What a migration does with pages that were bad where they come from. */
+static void poisoned_page_of_userfaultfd_is_sigbus(struct fixture *f)
+{
+	int uffd = uffd_open(0, UFFD_FEATURE_POISON);
+	char *source = lend_source(f), *bad;
+	unsigned long first = 2, nr = 1;
+	struct uffdio_poison poison;
+
+	if (f->backing == HUGETLB) {
+		first = 0;
+		nr = NR;
+	}
+	bad = source + first * PAGE;
+	uffd_register(uffd, source, span(f, NR), UFFDIO_REGISTER_MODE_MISSING);
+	poison = (struct uffdio_poison){
+		.range = { .start = (uintptr_t)bad, .len = unit(f) },
+	};
+	/* Only where there is no page; the file keeps its own. */
+	EXPECT_OK(madvise(bad, unit(f), MADV_DONTNEED));
+	EXPECT_OK(ioctl(uffd, UFFDIO_POISON, &poison));
+	/* The control: the same by the mapping below. */
+	assert_int_equal(PROBE(op_read, (long)bad).sig, SIGBUS);
+	assert_int_equal(PROBE(op_read, (long)bad).code, BUS_MCEERR_AR);
+	for (int i = 0; i < 2; i++) {
+		check_bad_pages(f, first, nr, BUS_MCEERR_AR);
+		check_good_pages(f, first, nr);
+	}
+	EXPECT_ERRNO(EHWPOISON, populate(f, 0, NR));
+	check_file(f);
+	/* Without the marker the file is as good as ever. */
+	EXPECT_OK(madvise(bad, unit(f), MADV_DONTNEED));
+	close(uffd);
+	check_good_pages(f, 0, 0);
+	unmap_pages(f, 0, NR);
+	lend_again(f);
+}
+
 #define FOREIGN(how) \
 	{ .name = "source_replaced", .run = source_replaced, .backings = ON_TESTED, \
 	  .variant = #how, .param = how }, \
@@ -697,6 +842,10 @@ static void place_of_a_new_source_taken_by_another_thread(struct fixture *f)
 	{ .name = "source_merges_with_no_neighbour", \
 	  .run = source_merges_with_no_neighbour, .backings = ON_SHMEM, \
 	  .variant = where, .param = which }
+
+#define OWN_OR_ADOPTED(fn, mask) \
+	{ .name = #fn, .run = fn, .backings = mask, .variant = "the driver's" }, \
+	{ .name = #fn, .run = fn, .backings = mask, .variant = "adopted", .param = 1 }
 
 #define ON_TESTED	(ON(MEMFD) | ON(HUGETLB) | ON(EXT4))
 
@@ -738,6 +887,8 @@ static const struct test_case cases[] = {
 	CASE_ON(hugetlb_file_resized_while_it_is_mapped, ON(HUGETLB)),
 	CASE_VARIANT(place_of_a_new_source_taken_by_another_thread, "anonymous memory", 0),
 	CASE_VARIANT(place_of_a_new_source_taken_by_another_thread, "another file", 1),
+	OWN_OR_ADOPTED(guard_page_in_a_source_is_sigbus, ON_SMALL),
+	OWN_OR_ADOPTED(poisoned_page_of_userfaultfd_is_sigbus, ON_SHMEM | ON(HUGETLB)),
 };
 
 int main(int argc, char **argv)
