@@ -785,6 +785,70 @@ static void populate(struct fixture *f)
 	});
 }
 
+/* 2 MiB: one entry, where the kernel can have those. */
+#define BLOCK_PAGES	(HUGE_SIZE / PAGE)
+
+static uint64_t huge_before;	/* entries, at the begin of a try */
+
+/* The peer has a place for one entry, and no page tables. */
+static void prepare_block(struct fixture *f)
+{
+	struct memview_info info;
+
+	EXPECT_CALL(f->peer, op_munmap, f->view, VIEW_PAGES * PAGE);
+	f->view = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, VIEW_PAGES * PAGE,
+			      PROT_READ | PROT_WRITE, 0);
+	prepare_new_file(f);
+	map_pages(f, 0, 0, BLOCK_PAGES, RW);
+	EXPECT_OK(mv_info(f->ctl, &info));
+	huge_before = info.huge_entries;
+}
+
+/* After the last try, of which nothing has failed: such is what the others met. */
+static void check_huge(struct fixture *f)
+{
+	struct memview_info info;
+
+	EXPECT_OK(mv_info(f->ctl, &info));
+	if ((info.features & MEMVIEW_FEATURE_HUGE) && info.huge_entries == huge_before)
+		fail_msg("a block was mapped by pages");
+}
+
+static void prepare_empty_block(struct fixture *f)
+{
+	prepare_block(f);
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+}
+
+static long act_populate_block(struct fixture *f)
+{
+	struct memview_populate_info info = {
+		.size = HUGE_SIZE, .flags = MEMVIEW_POPULATE_PEERS,
+	};
+
+	return ioctl(f->ctl, MEMVIEW_POPULATE, &info);
+}
+
+static void check_populated_block(struct fixture *f, long ret)
+{
+	assert_int_equal(ret, 0);
+	READS(f, 0, 0);
+	READS(f, BLOCK_PAGES - 1, 0);
+	WRITES(f, 7, 7);
+	assert_int_equal(file_word(f->file, 7 * PAGE), 7);
+}
+
+static void populate_a_block(struct fixture *f)
+{
+	sweep(f, &(const struct call){
+		.what = "POPULATE, a block", .prepare = prepare_empty_block,
+		.act = act_populate_block, .check = check_populated_block,
+		.errnos = { ENOMEM, EFAULT }, .must_fail = 1,
+	});
+	check_huge(f);
+}
+
 static long act_info(struct fixture *f)
 {
 	struct memview_info info;
@@ -1111,6 +1175,35 @@ static void fault_in_a_hole(struct fixture *f)
 	});
 }
 
+static void block_read(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "read in a block", .prepare = prepare_block, .fn = op_read,
+		.want = WORD(3), .args = { 3 * PAGE }, .must_inject = 1,
+	});
+	check_huge(f);
+}
+
+static void block_written(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "write in a block", .prepare = prepare_block,
+		.fn = op_write_and_read,
+		.want = 0x1234, .args = { 3 * PAGE, 0x1234 }, .must_inject = 1,
+	});
+	check_huge(f);
+}
+
+static void block_allocated(struct fixture *f)
+{
+	sweep_peer(f, &(const struct access){
+		.what = "write to an empty block", .prepare = prepare_empty_block,
+		.fn = op_write_and_read,
+		.want = 0x1234, .args = { 3 * PAGE, 0x1234 }, .must_inject = 2,
+	});
+	check_huge(f);
+}
+
 static void prepare_code(struct fixture *f)
 {
 	prepare_cold(f);
@@ -1348,6 +1441,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(query, "many", QUERY_MANY),
 	CASE(query_larger_entries),
 	CASE_ON(populate, DISK_TOO),
+	CASE_ON(populate_a_block, ON(HUGETLB)),
 	CASE(get_info),
 	CASE(show_fdinfo),
 	CASE(revoke_never_fails),
@@ -1359,6 +1453,9 @@ static const struct test_case cases[] = {
 	  .backings = DISK_TOO, .variant = "lazy",
 	  .param = RW | MEMVIEW_MAP_LAZY_WRITE },
 	CASE_ON(fault_in_a_hole, DISK_TOO),
+	CASE_ON(block_read, ON(HUGETLB)),
+	CASE_ON(block_written, ON(HUGETLB)),
+	CASE_ON(block_allocated, ON(HUGETLB)),
 	CASE_VARIANT(fault_for_executing, "rwx", RWX),
 	CASE(fault_of_a_system_call),
 	CASE(mmap_of_the_view),
