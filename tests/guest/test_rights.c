@@ -35,8 +35,11 @@ static void check_accesses(struct peer *p, unsigned long addr, uint32_t may)
 			EXPECT_VALUE(0, w);
 		else
 			EXPECT_SEGV(addr + 64, w);
-		EXPECT_VALUE(may & W ? (unsigned long)round : 815,
-			     CALL(p, op_read, addr + 64));
+		if (may & R)
+			EXPECT_VALUE(may & W ? (unsigned long)round : 815,
+				     CALL(p, op_read, addr + 64));
+		else
+			EXPECT_SEGV(addr + 64, CALL(p, op_read, addr + 64));
 	}
 }
 
@@ -66,10 +69,12 @@ static void rights(struct fixture *f)
 	check_accesses(f->peer, addr, fd_rights & prot & range);
 }
 
+#define NO_RIGHT	0x40	/* in place of the second set: PROT_NONE */
+
 /* Mapped with all, touched with all, then narrowed or not by mprotect. */
 static void rights_after_mprotect(struct fixture *f)
 {
-	uint32_t prot = sets[f->tc->param >> 2 & 3];
+	uint32_t prot = f->tc->param & NO_RIGHT ? 0 : sets[f->tc->param >> 2 & 3];
 	uint32_t range = sets[f->tc->param >> 4 & 3];
 	unsigned long addr = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, PAGE,
 					 prot_of(RWX), 3 * PAGE);
@@ -186,6 +191,9 @@ static void plain_memfd_allows_all(struct fixture *f)
 
 #define NR_MATRIX	(4 * 4 * 4)
 #define NR_PAIRS	(4 * 4)
+#define NR_MPROTECT	(5 * 4)
+/* With page_mkwrite, with other page tables in the source, and without either. */
+#define MPROTECT_ON	(ON(MEMFD) | ON(HUGETLB) | ON(EXT4))
 
 int main(int argc, char **argv)
 {
@@ -195,8 +203,8 @@ int main(int argc, char **argv)
 		CASE(protection_keys_hold),
 		CASE(plain_memfd_allows_all),
 	};
-	static struct test_case cases[NR_MATRIX + 2 * NR_PAIRS + 4];
-	static char variant[NR_MATRIX + 2 * NR_PAIRS][64];
+	static struct test_case cases[NR_MATRIX + NR_MPROTECT + NR_PAIRS + 4];
+	static char variant[NR_MATRIX + NR_MPROTECT + NR_PAIRS][64];
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < NR_MATRIX; i++, n++) {
@@ -204,11 +212,15 @@ int main(int argc, char **argv)
 			 names[i & 3], names[i >> 2 & 3], names[i >> 4]);
 		cases[n] = (struct test_case)CASE_VARIANT(rights, variant[n], i);
 	}
-	for (unsigned int i = 0; i < NR_PAIRS; i++, n++) {
+	for (unsigned int i = 0; i < NR_MPROTECT; i++, n++) {
+		unsigned int prot = i % 5, range = i / 5;
+
 		snprintf(variant[n], sizeof(variant[n]), "mprotect_%s,range_%s",
-			 names[i & 3], names[i >> 2]);
+			 prot < 4 ? names[prot] : "none", names[range]);
 		cases[n] = (struct test_case)
-			CASE_VARIANT(rights_after_mprotect, variant[n], i << 2);
+			CASE_VARIANT(rights_after_mprotect, variant[n],
+				     (prot < 4 ? prot << 2 : NO_RIGHT) | range << 4);
+		cases[n].backings = MPROTECT_ON;
 	}
 	for (unsigned int i = 0; i < NR_PAIRS; i++, n++) {
 		snprintf(variant[n], sizeof(variant[n]), "%s_then_%s",
