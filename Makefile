@@ -75,9 +75,9 @@ check-guest: deps
 	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
 		--host $(boot_tests) --guest $(guest_tests)
 
-#: check-all  check, then check-guest on every other kernel; one total
+#: check-all  the model, check, then check-guest on every other kernel; one total
 check-all: deps
-	@tests/check-kernels 6.1 debug kasan 6.12 7.2 debug-6.12
+	@tests/check-kernels --model 6.1 debug kasan 6.12 7.2 debug-6.12
 
 host_tests := tests/selftest tests/vm/selftest tests/bench/selftest \
 	$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
