@@ -6,6 +6,7 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/futex.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -387,6 +388,155 @@ static void blocked_fault_goes_into_no_other_view(struct fixture *f)
 	close(uffd2);
 }
 
+/* ---- copies that wait in the middle ---- */
+
+enum copier { C_READ, C_WRITE, C_RING_READ, C_RING_WRITE };
+enum cut { CUT_NOTHING, CUT_UNMAP, CUT_NARROW, CUT_REVOKE };
+
+#define COPY_HELD	4UL	/* of NR pages, what is there at once */
+#define COPY_OF(how, cut)	((how) | (cut) << 4)
+
+/* -2: this kernel has no io_uring */
+static long ring_copy(const long *a)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+	struct io_uring ring;
+	int ret = io_uring_queue_init(4, &ring, 0);
+
+	if (ret) {
+		errno = -ret;
+		return -2;
+	}
+	sqe = io_uring_get_sqe(&ring);
+	if (a[0] == C_RING_READ)
+		io_uring_prep_read(sqe, (int)a[1], (void *)a[2], a[3], 0);
+	else
+		io_uring_prep_write(sqe, (int)a[1], (void *)a[2], a[3], 0);
+	ret = io_uring_submit(&ring);
+	if (ret == 1)
+		ret = io_uring_wait_cqe(&ring, &cqe) ?: cqe->res;
+	io_uring_queue_exit(&ring);
+	if (ret >= 0)
+		return ret;
+	errno = -ret;
+	return -1;
+}
+
+/* enum copier, fd, address, length */
+static long op_copy(const long *a)
+{
+	switch ((enum copier)a[0]) {
+	case C_READ:
+		return pread((int)a[1], (void *)a[2], a[3], 0);
+	case C_WRITE:
+		return pwrite((int)a[1], (void *)a[2], a[3], 0);
+	default:
+		return ring_copy(a);
+	}
+}
+
+/*
+ * A system call of the peer copies NR pages into the view or out of it, and waits
+ * for the fifth, which is the handler's to bring. The right to it is taken before
+ * it comes: the copy ends there. The control: with nothing taken, all is copied.
+ */
+static void copy_is_cut_where_it_waits(struct fixture *f)
+{
+	enum copier how = f->tc->param & 15;
+	enum cut cut = f->tc->param >> 4;
+	bool into = how == C_READ || how == C_RING_READ;
+	/* The last of what is there is the last of a block. */
+	unsigned long first = unit(f) == PAGE ? 0 : unit(f) / PAGE - COPY_HELD;
+	size_t missing = unit(f) == PAGE ? (NR - COPY_HELD) * PAGE : unit(f);
+	int other = make_file(MEMFD, FILE_PAGES * PAGE, 300);
+	int fd = peer_send_fd(f->peer, other);
+	int uffd = uffd_open(0, 0), keep = mv_open();
+	struct uffdio_copy fill = { .len = missing };
+	unsigned long copied = cut == CUT_NOTHING ? NR : COPY_HELD;
+	struct outcome o;
+	char *from, *at;
+
+	EXPECT_OK(ftruncate(f->file, 0));
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	for (unsigned long i = 0; i < COPY_HELD; i++)
+		assert_true(file_set_word(f->file, (first + i) * PAGE, WORD(i)));
+	if (!into)
+		EXPECT_OK(ftruncate(other, 0));
+	map_pages(f, 0, first, NR, RW);
+	/* A range of another view, so that the source outlives the revoke. */
+	EXPECT_OK(mv_set_size(keep, NR * PAGE));
+	EXPECT_OK(mv_map(keep, f->file, first * PAGE, NR * PAGE, 0, RW));
+	assert_int_equal(source_addr_at(keep, 0), source_addr_at(f->ctl, 0));
+	at = source_at(f, 0) - first * PAGE;
+	uffd_register(uffd, at, unit(f) == PAGE ? NR * PAGE : f->file_size,
+		      UFFDIO_REGISTER_MODE_MISSING);
+
+	START(f->peer, op_copy, how, fd, f->view, NR * PAGE);
+	if (how == C_RING_READ || how == C_RING_WRITE) {
+		struct pollfd pfds[] = {
+			{ .fd = uffd, .events = POLLIN },
+			{ .fd = f->peer->sock, .events = POLLIN },
+		};
+
+		poll(pfds, 2, WITHIN_SECONDS * 1000);
+		if (pfds[1].revents) {
+			o = peer_wait(f->peer);
+			if (o.ret == -2)
+				SKIP("no io_uring: %s", strerrorname_np(o.err));
+			fail_msg("the copy has not waited");
+		}
+	}
+	at = source_at(f, COPY_HELD);
+	assert_ptr_equal(uffd_event(uffd, NULL), at);
+	assert_true(still_busy(f->peer));
+	switch (cut) {
+	case CUT_NOTHING:
+		break;
+	case CUT_UNMAP:
+		unmap_pages(f, COPY_HELD, NR - COPY_HELD);
+		break;
+	case CUT_NARROW:
+		protect_pages(f, COPY_HELD, NR - COPY_HELD, R);
+		break;
+	case CUT_REVOKE:
+		EXPECT_OK(mv_revoke(f->ctl));
+		break;
+	}
+	/* All that is missing comes now. */
+	from = mmap(NULL, missing, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(from, MAP_FAILED);
+	op_fill(ARGS((long)from, (long)(missing / PAGE), (long)SECRET));
+	fill.src = (uintptr_t)from;
+	fill.dst = (uintptr_t)at;
+	EXPECT_OK(ioctl(uffd, UFFDIO_COPY, &fill));
+
+	o = FINISH(f->peer, "copy");
+	/* Kernels that look at more than a page ahead of a copy may copy nothing. */
+	if (cut == CUT_REVOKE && !into && o.ret == -1 && o.err == EFAULT)
+		copied = 0;
+	else
+		EXPECT_VALUE(copied * PAGE, o);
+	if (!into)
+		assert_int_equal(lseek(other, 0, SEEK_END), copied * PAGE);
+	for (unsigned long i = 0; i < NR; i++) {
+		uint64_t word = i < COPY_HELD ? WORD(i) : SECRET;
+
+		if (!into && i < copied)
+			assert_int_equal(file_word(other, i * PAGE), word);
+		if (into && i < copied)
+			word = WORD(300 + i);
+		assert_int_equal(file_word(f->file, (first + i) * PAGE), word);
+	}
+	close(uffd);
+	close(keep);
+	munmap(from, missing);
+}
+
+#define COPY(how, cut) \
+	{ .name = "copy_is_cut_where_it_waits", .run = copy_is_cut_where_it_waits, \
+	  .backings = ON_UFFD, .variant = #how "," #cut, .param = COPY_OF(how, cut) }
+
 #define TAKEN(how, mask) \
 	{ .name = "rights_taken_during_a_blocked_fault", \
 	  .run = rights_taken_during_a_blocked_fault, .backings = mask, \
@@ -409,6 +559,20 @@ static const struct test_case cases[] = {
 	TAKEN(T_TRUNCATE, ON(MEMFD)),
 	TAKEN(T_SHRINK, ON_UFFD),
 	CASE_ON(blocked_fault_goes_into_no_other_view, ON_SHMEM),
+	COPY(C_READ, CUT_NOTHING),
+	COPY(C_READ, CUT_UNMAP),
+	COPY(C_READ, CUT_NARROW),
+	COPY(C_READ, CUT_REVOKE),
+	COPY(C_WRITE, CUT_NOTHING),
+	COPY(C_WRITE, CUT_UNMAP),
+	COPY(C_WRITE, CUT_REVOKE),
+	COPY(C_RING_READ, CUT_NOTHING),
+	COPY(C_RING_READ, CUT_UNMAP),
+	COPY(C_RING_READ, CUT_NARROW),
+	COPY(C_RING_READ, CUT_REVOKE),
+	COPY(C_RING_WRITE, CUT_NOTHING),
+	COPY(C_RING_WRITE, CUT_UNMAP),
+	COPY(C_RING_WRITE, CUT_REVOKE),
 	{ .name = "sequence_leaves_missing_pages_to_the_handler",
 	  .run = sequence_leaves_missing_pages_to_the_handler,
 	  .backings = ON_SHMEM, .variant = "handler", .param = 1 },
