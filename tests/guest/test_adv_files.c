@@ -97,6 +97,64 @@ static void removed_pages_read_as_zero(struct fixture *f)
 
 /* ---- the file ---- */
 
+/*
+ * Address, pages: as op_count_up(), but a word may be 0 as well, which is one more
+ * in shared->faults.
+ */
+static long op_count_up_or_zero(const long *a)
+{
+	uint64_t n = 0;
+
+	while (!atomic_load(&shared->stop)) {
+		for (long i = 0; i < a[1]; i++) {
+			volatile uint64_t *at = (volatile uint64_t *)(a[0] + i * PAGE);
+			uint64_t word = *at;
+
+			if (word != n)
+				atomic_fetch_add(word ? &shared->bad : &shared->faults, 1);
+			*at = n + 1;
+		}
+		n++;
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return (long)n;
+}
+
+/* Pages that are removed while the peer writes: it goes on in those that follow. */
+static void removed_while_the_peer_writes(struct fixture *f)
+{
+	struct outcome o;
+	char *source;
+
+	for (unsigned long i = 0; i < NR; i++)
+		assert_true(file_set_word(f->file, i * PAGE, 0));
+	map_pages(f, 0, 0, NR, RW);
+	source = source_at(f, 0);
+	START(f->peer, op_count_up_or_zero, f->view, NR);
+	wait_loops(2);
+	for (int i = 0; i < 20; i++) {
+		size_t at = unit(f) == PAGE ? i % NR * PAGE : 0;
+
+		/* All of it, and one. */
+		EXPECT_OK(madvise(source + (i & 1 ? at : 0), i & 1 ? unit(f) : span(f, NR),
+				  MADV_REMOVE));
+		assert_true(still_busy(f->peer));
+		wait_loops(2);
+	}
+	wait_loops(2);
+	atomic_store(&shared->stop, 1);
+	o = FINISH(f->peer, "count");
+	assert_int_equal(o.sig, 0);
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	/* It was removed, and then written to again. */
+	assert_true(atomic_load(&shared->faults) > 0);
+	for (unsigned long i = 0; i < NR; i++)
+		READS(f, i, o.ret);
+	unmap_pages(f, 0, NR);
+	for (unsigned long i = 0; i < NR; i++)
+		assert_int_equal(file_word(f->file, i * PAGE), o.ret);
+}
+
 static void punched_and_truncated_source_survives(struct fixture *f)
 {
 	uint64_t source;
@@ -440,6 +498,7 @@ static const struct test_case cases[] = {
 	CASE_ON(advised_source_loses_no_write, ON_ALL),
 	CASE_ON(paged_out_writes_are_not_lost, ON_SMALL),
 	CASE_ON(removed_pages_read_as_zero, ON_ALL),
+	CASE_ON(removed_while_the_peer_writes, ON_ALL),
 	CASE_ON(punched_and_truncated_source_survives, ON_ALL),
 	CASE_ON(truncated_and_grown_during_faults, ON_ALL),
 	CASE(overlayfs_is_a_source),
