@@ -561,6 +561,42 @@ bool is_tail_page(void *at)
 	return flags & (1 << 16);	/* KPF_COMPOUND_TAIL */
 }
 
+unsigned long pfn_at(void *at)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &entry, 8, (uintptr_t)at / PAGE * 8), 8);
+	close(fd);
+	return entry & (1ULL << 63) ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+bool is_bad(unsigned long pfn)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t flags = 0;
+
+	assert_int_equal(pread(fd, &flags, 8, pfn * 8), 8);
+	close(fd);
+	return flags & (1 << 19);	/* KPF_HWPOISON */
+}
+
+void poison(char *at)
+{
+	struct outcome o;
+
+	(void)*(volatile char *)at;
+	/* Newer kernels signal it to whoever has the page mapped, at once. */
+	o = PROBE(op_madvise, (long)at, PAGE, MADV_HWPOISON);
+	if (o.ret && !o.sig) {
+		/* EBUSY: a large folio that the file system does not split. */
+		if (o.err == EINVAL || o.err == EPERM || o.err == EBUSY)
+			SKIP("MADV_HWPOISON: %s", strerror(o.err));
+		fail_msg("MADV_HWPOISON: %s", strerror(o.err));
+	}
+}
+
 int uffd_open(int flags, uint64_t features)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };

@@ -123,6 +123,12 @@ void check_taken(struct fixture *f, char *plain, unsigned long nr, bool narrow);
 
 /* Is the page there a tail page of a large one? (/proc/kpageflags) */
 bool is_tail_page(void *at);
+/* Physical page below an address of this process, 0 if there is none. */
+unsigned long pfn_at(void *at);
+/* Has the kernel marked the physical page as bad? (/proc/kpageflags) */
+bool is_bad(unsigned long pfn);
+/* Has it declare the page below an address bad; skips the case where it does not. */
+void poison(char *at);
 
 /* A controller in a process of its own, with a populated memfd in its view. */
 struct controller {
