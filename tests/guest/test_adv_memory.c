@@ -131,6 +131,49 @@ static void huge_pages_are_split_and_collapsed(struct fixture *f)
 	assert_true(was_split);
 }
 
+#define HUGEPAGES	"/sys/kernel/mm/transparent_hugepage/"
+#define KHUGEPAGED	HUGEPAGES "khugepaged/"
+
+/* The kernel's own thread makes a huge page of what the peer writes to. */
+static void khugepaged_loses_no_write(struct fixture *f)
+{
+	static const char *const settings[][2] = {
+		{ HUGEPAGES "enabled", "madvise" },
+		{ SHMEM_ENABLED, "advise" },
+		{ KHUGEPAGED "scan_sleep_millisecs", "10" },
+		{ KHUGEPAGED "alloc_sleep_millisecs", "10" },
+		{ KHUGEPAGED "pages_to_scan", "100000" },
+	};
+	long before = get_number(KHUGEPAGED "pages_collapsed");
+	struct setting was[5] = { 0 };
+	bool done = false;
+	char *source;
+
+	if (before < 0)
+		SKIP("no khugepaged");
+	for (size_t i = 0; i < 5; i++)
+		set(&was[i], settings[i][0], settings[i][1]);
+	EXPECT_OK(ftruncate(f->file, 2 * HUGE_SIZE));
+	/* Small pages: no advice has been given yet. */
+	EXPECT_OK(fallocate(f->file, 0, 0, HUGE_SIZE));
+	EXPECT_OK(mv_map(f->ctl, f->file, 0, 2 * HUGE_SIZE, 0, RW));
+	source = source_at(f, 0);
+	assert_false(is_tail_page(source + PAGE));
+	count_start(f, NR);
+	/* The first sets the flag that the second has the thread told of (6.1). */
+	for (int i = 0; i < 2; i++)
+		EXPECT_OK(madvise(source, 2 * HUGE_SIZE, MADV_HUGEPAGE));
+	/* It may have much to look at first. */
+	for (int i = 0; i < 3 && !done; i++)
+		done = EVENTUALLY(is_tail_page(source + PAGE));
+	for (size_t i = 0; i < 5; i++)
+		put_back(&was[i]);
+	count_stop(f, NR);
+	if (!done)
+		fail_msg("khugepaged has collapsed nothing");
+	assert_true(EVENTUALLY(get_number(KHUGEPAGED "pages_collapsed") > before));
+}
+
 static void huge_page_is_punched_and_truncated(struct fixture *f)
 {
 	struct setting s;
@@ -691,6 +734,7 @@ static void core_dump_has_nothing_of_the_view(struct fixture *f)
 
 static const struct test_case cases[] = {
 	CASE_ON(huge_pages_are_split_and_collapsed, ON(MEMFD)),
+	CASE_ON(khugepaged_loses_no_write, ON(MEMFD)),
 	CASE_ON(huge_page_is_punched_and_truncated, ON(MEMFD)),
 	CASE_ON(migration_loses_no_write, ON_SMALL),
 	CASE_ON(moved_pages_are_seen_where_they_are, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
