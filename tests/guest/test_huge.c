@@ -7,6 +7,7 @@
  * it takes to read the block.
  */
 #include "adv.h"
+#include "spin.h"
 
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -621,6 +622,11 @@ static void nothing_is_written_once_a_part_is_taken(struct fixture *f)
 	}
 }
 
+static void every_cpu_loses_a_block(struct fixture *f)
+{
+	check_every_cpu_loses(f, use_huge(f), BLOCK / SPIN_PAGES);
+}
+
 static void revoke_takes_huge_entries(struct fixture *f)
 {
 	lend_huge(f, RW);
@@ -1168,6 +1174,7 @@ static const struct test_case cases[] = {
 	EACH_KIND(shrinking_cuts_exactly),
 	EACH_KIND(nothing_is_written_once_taken),
 	EACH_KIND(nothing_is_written_once_a_part_is_taken),
+	EACH_KIND(every_cpu_loses_a_block),
 	EACH_KIND(revoke_takes_huge_entries),
 	ON_HUGETLB(last_close_takes_huge_entries),
 	EACH_KIND(replacing_shows_the_other_block),

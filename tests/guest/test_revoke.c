@@ -4,6 +4,7 @@
  * however it came by its mapping (R1).
  */
 #include "common.h"
+#include "spin.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -471,6 +472,18 @@ static void replace_is_never_a_miss(struct fixture *f)
 	assert_int_equal(atomic_load(&shared->faults), 0);
 }
 
+/* ---- on each CPU ---- */
+
+static void every_cpu_loses_it(struct fixture *f)
+{
+	check_every_cpu_loses(f, map_file(f, PROT_READ | PROT_WRITE), 1);
+}
+
+static void every_cpu_keeps_plain_memory(struct fixture *f)
+{
+	check_every_cpu_keeps(f, map_file(f, PROT_READ | PROT_WRITE));
+}
+
 static const struct test_case cases[] = {
 	CASE_ON(unmap_takes_the_pages_away, ON_ALL),
 	CASE_ON(partial_unmap_leaves_the_rest, ON_ALL),
@@ -499,6 +512,8 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(no_write_arrives_after_the_call, "replace", H_REPLACE),
 	CASE_VARIANT(no_write_arrives_after_the_call, "set_size", H_SIZE),
 	CASE(replace_is_never_a_miss),
+	CASE_ON(every_cpu_loses_it, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
+	CASE_ON(every_cpu_keeps_plain_memory, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
 };
 
 int main(int argc, char **argv)
