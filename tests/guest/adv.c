@@ -547,6 +547,82 @@ void check_taken(struct fixture *f, char *plain, unsigned long nr, bool narrow)
 	map_pages(f, 0, 0, nr, RW | MEMVIEW_MAP_REPLACE);
 }
 
+/*
+ * Address, stride: forks all the time, with entries of FORK_PAGES pages to copy or
+ * not to copy. Parent and child write to them.
+ */
+static long op_fork_and_look(const long *a)
+{
+	while (!atomic_load(&shared->stop)) {
+		bool bad = false;
+		pid_t pid;
+		int status;
+
+		for (unsigned long i = 0; i < FORK_PAGES; i++)
+			PROBE(op_write, a[0] + i * a[1] * PAGE, (long)SECRET);
+		pid = fork();
+		for (unsigned long i = 0; !pid && i < FORK_PAGES; i++) {
+			long page = a[0] + i * a[1] * PAGE;
+			struct outcome o = PROBE(op_read, page);
+
+			bad |= !o.sig && (uint64_t)o.ret == CANARY;
+			PROBE(op_write, page, (long)SECRET);
+		}
+		if (!pid)
+			_exit(bad);
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			return -1;
+		if (status)
+			atomic_fetch_add(&shared->bad, 1);
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return 0;
+}
+
+static void fill_strided(char *plain, unsigned long stride, uint64_t word)
+{
+	for (unsigned long i = 0; i < FORK_PAGES; i++)
+		*(volatile uint64_t *)(plain + i * stride * PAGE) = word;
+}
+
+void check_forks_lose(struct fixture *f, char *plain, unsigned long stride, bool narrow,
+		      int rounds)
+{
+	unsigned long nr = FORK_PAGES * stride;
+	uint64_t word = narrow ? WORD(0) : CANARY;
+
+	map_pages(f, 0, 0, nr, RW);
+	START(f->peer, op_fork_and_look, f->view, stride);
+	for (int i = 0; i < rounds; i++) {
+		unsigned long long huge = fdinfo(f->ctl, "huge_entries");
+
+		wait_loops(1);
+		/* Those of parent and child; the one that is there now is fresh. */
+		if (stride > 1 && !EVENTUALLY(fdinfo(f->ctl, "huge_entries") > huge))
+			fail_msg("no huge entry is made");
+		if (narrow)
+			protect_pages(f, 0, nr, R);
+		else
+			unmap_pages(f, 0, nr);
+		/* From now on nobody writes; and nobody may see it, if unmapped. */
+		fill_strided(plain, stride, word);
+		/* The child that is there now has ended, and one more. */
+		wait_loops(2);
+		for (unsigned long page = 0; page < FORK_PAGES; page++) {
+			uint64_t is = *(volatile uint64_t *)(plain + page * stride * PAGE);
+
+			if (is != word)
+				fail_msg("page %lu was written to after the call: %#lx",
+					 page * stride, is);
+		}
+		fill_strided(plain, stride, 0);
+		map_pages(f, 0, 0, nr, RW | MEMVIEW_MAP_REPLACE);
+	}
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "fork loop"));
+	assert_int_equal(atomic_load(&shared->bad), 0);
+}
+
 bool is_tail_page(void *at)
 {
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);

@@ -121,6 +121,15 @@ enum harassment {
 /* The peers' loops that run now, in check_taken(), must lose the first pages. */
 void check_taken(struct fixture *f, char *plain, unsigned long nr, bool narrow);
 
+/*
+ * The fixture's peer forks all the time; FORK_PAGES pages, each the first of
+ * @stride, are taken meanwhile, from its children, too. With a @stride above 1 by
+ * huge entries.
+ */
+#define FORK_PAGES 8UL
+void check_forks_lose(struct fixture *f, char *plain, unsigned long stride, bool narrow,
+		      int rounds);
+
 /* Is the page there a tail page of a large one? (/proc/kpageflags) */
 bool is_tail_page(void *at);
 /* Physical page below an address of this process, 0 if there is none. */

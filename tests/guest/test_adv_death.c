@@ -786,61 +786,10 @@ static void child_outlives_the_controller(struct fixture *f)
 	assert_true(EVENTUALLY(CALL(child, op_ctl_viewfd, c.ctl).err == ESHUTDOWN));
 }
 
-/* Forks all the time, with entries of the view to copy or not to copy. */
-static long op_fork_and_look(const long *a)
-{
-	while (!atomic_load(&shared->stop)) {
-		struct outcome o;
-		pid_t pid;
-		int status;
-
-		PROBE(op_fill, a[0], a[1], SECRET);
-		pid = fork();
-		if (!pid) {
-			/* 1 is what the pages hold when they have been taken. */
-			bool bad = false;
-
-			for (long i = 0; i < a[1]; i++) {
-				o = PROBE(op_read, a[0] + i * PAGE);
-				bad |= !o.sig && o.ret == 1;
-			}
-			_exit(bad);
-		}
-		if (pid < 0 || waitpid(pid, &status, 0) != pid)
-			return -1;
-		if (status)
-			atomic_fetch_add(&shared->bad, 1);
-		atomic_fetch_add(&shared->loops, 1);
-	}
-	return 0;
-}
-
 /* A revoked entry must not come back in a child forked at that moment. */
 static void fork_racing_unmap_and_narrowing(struct fixture *f)
 {
-	bool narrow = f->tc->param;
-	char *plain = map_file(f, PROT_READ | PROT_WRITE);
-
-	map_pages(f, 0, 0, 8, RW);
-	START(f->peer, op_fork_and_look, f->view, 8);
-	for (int i = 0; i < 25; i++) {
-		wait_loops(1);
-		if (narrow)
-			protect_pages(f, 0, 8, R);
-		else
-			unmap_pages(f, 0, 8);
-		/* From now on nobody writes; and nobody may see it, if unmapped. */
-		op_fill(ARGS((long)plain, 8, narrow ? 2 : 1));
-		wait_loops(1);
-		for (int page = 0; page < 8; page++)
-			assert_int_equal(*(volatile uint64_t *)(plain + page * PAGE),
-					 narrow ? 2 : 1);
-		op_fill(ARGS((long)plain, 8, 2));
-		map_pages(f, 0, 0, 8, RW | MEMVIEW_MAP_REPLACE);
-	}
-	atomic_store(&shared->stop, 1);
-	EXPECT_VALUE(0, FINISH(f->peer, "fork loop"));
-	assert_int_equal(atomic_load(&shared->bad), 0);
+	check_forks_lose(f, map_file(f, PROT_READ | PROT_WRITE), 1, f->tc->param, 25);
 }
 
 /* ---- control fds in odd places ---- */

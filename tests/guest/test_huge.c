@@ -761,6 +761,17 @@ static void children_start_empty(struct fixture *f)
 	READ_SIGBUS(f, BLOCK);
 }
 
+/* fork(2) would copy a huge entry that it has read before a zap took it. */
+static void fork_racing_the_loss_of_a_block(struct fixture *f)
+{
+	bool narrow = f->tc->param & 0x100;
+	struct test_case tc = *f->tc;
+
+	tc.param &= 0xff;
+	f->tc = &tc;
+	check_forks_lose(f, use_huge(f), BLOCK / FORK_PAGES, narrow, 20);
+}
+
 /* Two mappings of one process, one of them aligned otherwise. */
 static void every_mapping_loses_it(struct fixture *f)
 {
@@ -1149,6 +1160,9 @@ static void gigantic_pages_are_mapped_by_blocks(struct fixture *f)
 #define FIRST(v, kind, write) \
 	CASE_VARIANT(peer_touches_first, v, (kind) | (write) << 8)
 
+#define FORKS(v, kind, narrow) \
+	CASE_VARIANT(fork_racing_the_loss_of_a_block, v, (kind) | (narrow) << 8)
+
 static const struct test_case cases[] = {
 	CASE(feature_is_there_since_6_12),
 	CASE(without_the_feature_pages_are_mapped),
@@ -1187,6 +1201,10 @@ static const struct test_case cases[] = {
 	MOVED("tmpfs,aligned", K_TMPFS, 0),
 	MOVED("tmpfs,unaligned", K_TMPFS, 9),
 	EACH_KIND(children_start_empty),
+	FORKS("hugetlb,unmap", K_HUGETLB, 0),
+	FORKS("hugetlb,narrow", K_HUGETLB, 1),
+	FORKS("memfd,unmap", K_MEMFD, 0),
+	FORKS("memfd,narrow", K_MEMFD, 1),
 	EACH_KIND(every_mapping_loses_it),
 	EACH_KIND(huge_entries_cannot_be_pinned),
 	ON_HUGETLB(mappings_with_userfaultfd_go_by_pages),
