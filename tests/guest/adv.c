@@ -393,6 +393,13 @@ unsigned long map_view(struct peer *p, int viewfd, int prot)
 	return view;
 }
 
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED	(1 << 13)
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC		(1 << 15)
+#endif
+
 static long harass_page(const long *a)
 {
 	volatile uint64_t *word = (volatile uint64_t *)a[0];
@@ -402,19 +409,36 @@ static long harass_page(const long *a)
 	return bad;
 }
 
-static void try_uffd(char *at, size_t len)
+long op_mark(const long *a)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)at, .len = len },
-		.mode = UFFDIO_REGISTER_MODE_WP,
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
 	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_register reg = {
+		.range = { .start = a[0], .len = a[1] }, .mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), err;
 
-	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api))
-		ioctl(fd, UFFDIO_REGISTER, &reg);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return -1;
+	if (!ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &reg) &&
+	    (!a[2] || !op_write_protect(ARGS(fd, a[0], a[1], true))))
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+long op_write_protect(const long *a)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = a[1], .len = a[2] },
+		.mode = a[3] ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl((int)a[0], UFFDIO_WRITEPROTECT, &wp);
 }
 
 struct harasser {
@@ -431,7 +455,7 @@ static void harass_once(struct harasser *h)
 	static const int prots[] = { PROT_READ, PROT_NONE, PROT_READ | PROT_WRITE,
 				     PROT_READ | PROT_EXEC };
 	const int rw = PROT_READ | PROT_WRITE;
-	int turn = h->turn++;
+	int turn = h->turn++, fd;
 	pid_t pid;
 	void *p;
 
@@ -482,7 +506,15 @@ static void harass_once(struct harasser *h)
 		syscall(SYS_remap_file_pages, h->at, 3 * PAGE, 0, 0, 0);
 		break;
 	case BY_UFFD:
-		try_uffd(h->at, h->len);
+		/* To close it takes the protection back, too. */
+		fd = (int)op_mark(ARGS((long)h->at, h->len, true));
+		for (int i = 0; i < turn % 4 && fd >= 0; i++)
+			if (op_write_protect(ARGS(fd, (long)h->at, h->len, i & 1)))
+				atomic_fetch_add(&shared->bad, 1);
+		if (fd < 0)
+			atomic_fetch_add(&shared->bad, 1);
+		else
+			close(fd);
 		break;
 	case BY_FORK:
 		pid = fork();

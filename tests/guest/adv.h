@@ -106,6 +106,14 @@ long op_fill(const long *a);		/* address, pages, word: in each page */
 long op_write_text(const long *a);	/* path, text: pointers of the fork */
 
 /*
+ * Address, length, whether to write-protect it at once -> userfaultfd(2), with
+ * asynchronous write-protection, for which any mapping can be registered from 6.7
+ * on, and no VM_PFNMAP one since 7.2.
+ */
+long op_mark(const long *a);
+long op_write_protect(const long *a);	/* userfaultfd, address, length, on or off */
+
+/*
  * Address, pages, way: writes SECRET into each page all the time, and looks at
  * each first; CANARY, which only is there while nothing is lent, is one more in
  * shared->bad. The way is what a second thread does to the mapping meanwhile.

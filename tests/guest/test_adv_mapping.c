@@ -30,6 +30,12 @@ static void taken_from_a_peer_that_changes_its_mapping(struct fixture *f)
 			SKIP("no protection keys");
 		pkey_free(pkey);
 	}
+	if (f->tc->param == BY_UFFD) {
+		o = CALL(f->peer, op_mark, f->view, NR * PAGE, true);
+		if (o.ret == -1)
+			SKIP("no asynchronous write-protection: %s", strerror(o.err));
+		EXPECT_CALL(f->peer, op_close, o.ret);
+	}
 	map_pages(f, 0, 0, NR, RW);
 	START(f->peer, op_harass, f->view, NR, f->tc->param);
 	for (int i = 0; i < 12; i++)
@@ -330,34 +336,6 @@ static void userfaultfd_on_the_view_is_refused(struct fixture *f)
 	check_rights_hold(f);
 }
 
-#ifndef UFFD_FEATURE_WP_UNPOPULATED
-#define UFFD_FEATURE_WP_UNPOPULATED	(1 << 13)
-#endif
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC		(1 << 15)
-#endif
-
-/* Since 6.7 any mapping can be write-protected so: it puts markers into it. */
-static long op_mark(const long *a)
-{
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
-	};
-	struct uffdio_register reg = {
-		.range = { .start = a[0], .len = a[1] }, .mode = UFFDIO_REGISTER_MODE_WP,
-	};
-	struct uffdio_writeprotect wp = {
-		.range = reg.range, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
-	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg) ||
-	    ioctl(fd, UFFDIO_WRITEPROTECT, &wp))
-		return -1;
-	return fd;
-}
-
 static long op_pread(const long *a)
 {
 	return pread((int)a[0], (void *)a[1], a[2], a[3]);
@@ -366,7 +344,7 @@ static long op_pread(const long *a)
 static void markers_of_userfaultfd_stop_no_fault(struct fixture *f)
 {
 	int fd = peer_send_fd(f->peer, make_file(MEMFD, FILE_PAGES * PAGE, 100));
-	struct outcome o = CALL(f->peer, op_mark, f->view, 2 * NR * PAGE);
+	struct outcome o = CALL(f->peer, op_mark, f->view, 2 * NR * PAGE, true);
 
 	if (o.ret == -1)
 		SKIP("no asynchronous write-protection: %s", strerror(o.err));
@@ -469,29 +447,12 @@ static void scan_view(struct fixture *f)
 	EXPECT_VALUE(0, CALL(f->peer, op_pagemap_protect, f->view, len));
 }
 
-/* -> a userfaultfd with asynchronous write protection of a span */
-static long op_track(const long *a)
-{
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
-	};
-	struct uffdio_register reg = {
-		.range = { .start = a[0], .len = a[1] }, .mode = UFFDIO_REGISTER_MODE_WP,
-	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
-		return -1;
-	return fd;
-}
-
 static void pagemap_scan_gives_no_right(struct fixture *f)
 {
 	int fd = peer_send_fd(f->peer, f->file);
 	unsigned long plain = EXPECT_CALL(f->peer, op_mmap, fd, f->file_size,
 					  PROT_READ | PROT_WRITE, 0);
-	struct outcome o = CALL(f->peer, op_track, plain, f->file_size), track;
+	struct outcome o = CALL(f->peer, op_mark, plain, f->file_size, false), track;
 	const long flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
 
 	if (o.ret == -1)
@@ -512,7 +473,7 @@ static void pagemap_scan_gives_no_right(struct fixture *f)
 			  PAGE_IS_WRITTEN);
 	check_rights_hold(f);
 	/* 7.2 refuses to track it. */
-	track = CALL(f->peer, op_track, f->view, 2 * NR * PAGE);
+	track = CALL(f->peer, op_mark, f->view, 2 * NR * PAGE, false);
 	if (track.ret == -1)
 		assert_int_equal(track.err, EINVAL);
 	scan_view(f);
@@ -537,6 +498,43 @@ static void pagemap_scan_gives_no_right(struct fixture *f)
 	unmap_pages(f, 0, NR);
 	scan_view(f);
 	READ_SIGBUS(f, 5);
+}
+
+/*
+ * Who takes write-protection back from a dirty entry gets W without a fault,
+ * where the mapping has it: the narrowing must have left no such entry.
+ */
+static void write_protection_taken_back_gives_no_right(struct fixture *f)
+{
+	struct outcome o = CALL(f->peer, op_mark, f->view, NR * PAGE, false);
+	int uffd = (int)o.ret;
+
+	if (uffd == -1)
+		SKIP("no asynchronous write-protection: %s", strerror(o.err));
+	lend(f, NR, RW);
+	EXPECT_CALL(f->peer, op_write_protect, uffd, f->view, NR * PAGE, true);
+	protect_pages(f, 0, NR - 1, R);
+	/* One that has an entry again, one that is written to as it is. */
+	READS(f, 0, WORD(0));
+	READS(f, 1, WORD(1));
+	WRITE_SEGV(f, 1);
+	EXPECT_CALL(f->peer, op_write_protect, uffd, f->view, NR * PAGE, false);
+	for (unsigned long i = 0; i < NR - 1; i++)
+		WRITE_SEGV(f, i);
+	WRITES(f, NR - 1, 1);
+	/* Dirty and protected again, and the other order. */
+	protect_pages(f, 0, NR, RW);
+	for (unsigned long i = 0; i < NR; i++)
+		WRITES(f, i, WORD(i));
+	protect_pages(f, 0, NR, R);
+	READS(f, 0, WORD(0));
+	EXPECT_CALL(f->peer, op_write_protect, uffd, f->view, NR * PAGE, true);
+	EXPECT_CALL(f->peer, op_close, uffd);
+	for (unsigned long i = 0; i < NR; i++)
+		WRITE_SEGV(f, i);
+	assert_int_equal(file_word(f->file, 0), WORD(0));
+	unmap_pages(f, 0, NR);
+	READ_SIGBUS(f, 0);
 }
 
 static long op_remap_file_pages(const long *a)
@@ -640,6 +638,8 @@ static const struct test_case cases[] = {
 	CASE(userfaultfd_on_the_view_is_refused),
 	CASE_ON(markers_of_userfaultfd_stop_no_fault, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
 	CASE_ON(pagemap_scan_gives_no_right, ON(MEMFD) | ON(HUGETLB)),
+	CASE_ON(write_protection_taken_back_gives_no_right,
+		ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
 	CASE(remap_file_pages_shows_the_view),
 	CASE_ON(protection_keys_stay_with_the_mapping, ON_ALL),
 };

@@ -818,33 +818,6 @@ static void huge_entries_cannot_be_pinned(struct fixture *f)
 	READS_SPAN(f, 0, BLOCK, 0);
 }
 
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC		(1 << 15)
-#endif
-#ifndef UFFD_FEATURE_WP_UNPOPULATED
-#define UFFD_FEATURE_WP_UNPOPULATED	(1 << 13)
-#endif
-
-/* Write-protects a span asynchronously, which needs page tables in it. */
-static long op_mark(const long *a)
-{
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
-	};
-	struct uffdio_register reg = {
-		.range = { .start = a[0], .len = a[1] }, .mode = UFFDIO_REGISTER_MODE_WP,
-	};
-	struct uffdio_writeprotect wp = {
-		.range = reg.range, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
-	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
-		return -1;
-	return a[2] && ioctl(fd, UFFDIO_WRITEPROTECT, &wp) ? -1 : fd;
-}
-
 static void mappings_with_userfaultfd_go_by_pages(struct fixture *f)
 {
 	struct outcome o;
