@@ -181,6 +181,136 @@ static void spans_are_zapped_once(struct fixture *f)
 	assert_int_equal(fdinfo(f->ctl, "zaps"), zaps);
 }
 
+/* Spans that overlap make one, as large as all of them. */
+static void overlapping_spans_are_zapped_once(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		/* Pages 10 to 33, from the middle. */
+		unmap_op(15, 10), protect_op(10, 5, R),
+		map_op(f->file, 24, 24, 10, R | MEMVIEW_MAP_REPLACE), unmap_op(12, 5),
+		/* 40 to 49: one has all the others. */
+		protect_op(40, 10, R), unmap_op(42, 2), protect_op(45, 1, RW),
+		/* And one more. */
+		unmap_op(60, 1),
+	};
+	unsigned long long zaps;
+
+	map_pages(f, 0, 0, 64, RW);
+	for (unsigned long i = 0; i < 64; i++)
+		WRITES(f, i, WORD(i));
+	zaps = fdinfo(f->ctl, "zaps");
+	EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), NULL));
+	assert_int_equal(fdinfo(f->ctl, "zaps"), zaps + 3);
+	for (unsigned long i = 0; i < 64; i++) {
+		if ((i >= 12 && i < 24) || i == 42 || i == 43 || i == 60)
+			READ_SIGBUS(f, i);
+		else if ((i >= 10 && i < 34) || (i >= 40 && i < 50 && i != 45))
+			WRITE_SEGV(f, i);
+		else
+			WRITES(f, i, WORD(i));
+	}
+}
+
+/* ---- with the peer writing all the time ---- */
+
+#define SPANS	3
+#define ROUNDS	60
+
+/* The middle of each of three spans of three pages, of which two adjoin. */
+static const unsigned long hammered[SPANS] = { 3, 6, 21 };
+
+static long write_on(const long *a)
+{
+	for (int i = 0; i < 100; i++)
+		*(volatile uint64_t *)a[0] = atomic_fetch_add(&shared->loops, 1) + 1;
+	return 0;
+}
+
+/*
+ * Addresses: like op_hammer(), but a fault in one keeps it from none of the others.
+ * shared->ready counts the times that it has been at all of them.
+ */
+static long op_hammer_spans(const long *a)
+{
+	while (!atomic_load(&shared->stop)) {
+		for (int i = 0; i < SPANS; i++)
+			if (probe(write_on, &a[i]).sig)
+				atomic_fetch_add(&shared->faults, 1);
+		atomic_fetch_add(&shared->ready, 1);
+	}
+	return 0;
+}
+
+/* In the file, of page @page. */
+static uint64_t word_of(const char *file, unsigned long page)
+{
+	return *(volatile const uint64_t *)(file + page * PAGE);
+}
+
+static void wait_for_writes(const char *file)
+{
+	for (int i = 0; i < SPANS; i++) {
+		uint64_t was = word_of(file, hammered[i]);
+
+		if (!EVENTUALLY(word_of(file, hammered[i]) != was))
+			fail_msg("nobody writes to page %lu", hammered[i]);
+	}
+}
+
+/*
+ * All of the spans are unmapped, or lose W, or become others; or each of them
+ * something else. When the call has returned, no write of the peer, on the other
+ * CPU, reaches any of them (R1).
+ */
+static void nothing_is_written_once_a_batch_has_returned(struct fixture *f)
+{
+	const char *file = map_file(f, PROT_READ | PROT_WRITE);
+	struct memview_op take[SPANS], give[SPANS];
+
+	map_pages(f, 0, 0, 32, RW);
+	START(f->peer, op_hammer_spans, AT(f, hammered[0]), AT(f, hammered[1]),
+	      AT(f, hammered[2]));
+	for (int round = 0; round < ROUNDS; round++) {
+		uint64_t after[SPANS];
+		int passes;
+
+		for (int i = 0; i < SPANS; i++) {
+			unsigned long first = hammered[i] - 1;
+			/* In the array, they are not in the order of the view. */
+			int at = (i + round) % SPANS;
+
+			switch (round % 4 < 3 ? round % 4 : (i + round / 4) % 3) {
+			case 0:
+				take[at] = unmap_op(first, 3);
+				break;
+			case 1:
+				take[at] = protect_op(first, 3, R);
+				break;
+			default:
+				take[at] = map_op(f->file, first, 32 + first, 3,
+						  RW | MEMVIEW_MAP_REPLACE);
+			}
+			give[at] = map_op(f->file, first, first, 3, RW | MEMVIEW_MAP_REPLACE);
+		}
+		wait_for_writes(file);
+		EXPECT_OK(update(f->ctl, take, SPANS, NULL));
+		for (int i = 0; i < SPANS; i++)
+			after[i] = word_of(file, hammered[i]);
+		/* It has tried each of them. */
+		passes = atomic_load(&shared->ready);
+		assert_true(EVENTUALLY(atomic_load(&shared->ready) >= passes + 2));
+		for (int i = 0; i < SPANS; i++)
+			if (word_of(file, hammered[i]) != after[i])
+				fail_msg("round %d: page %lu was written after it was taken",
+					 round, hammered[i]);
+		EXPECT_OK(update(f->ctl, give, SPANS, NULL));
+	}
+	wait_for_writes(file);
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "the writer"));
+	assert_int_not_equal(atomic_load(&shared->faults), 0);
+}
+
 /* The peer's loop never finds the hole between an unmap and the next map. */
 static void no_fault_sees_half_of_it(struct fixture *f)
 {
@@ -250,6 +380,40 @@ static void bad_arguments(struct fixture *f)
 	assert_int_equal(u.failed, 0);
 	larger.more = 0;
 	EXPECT_OK(ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+}
+
+/* The array ends where nothing is mapped: those that are there are not done either. */
+static void operations_that_cannot_be_read(struct fixture *f)
+{
+	char *end = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* The fourth is behind the end of the page, or half of it is. */
+	static const size_t more[] = { 0, sizeof(struct memview_op) / 2 };
+	struct memview_op good[] = {
+		unmap_op(8, 1), map_op(f->file, 0, 0, 2, RW), protect_op(9, 1, R), unmap_op(10, 1),
+	};
+
+	assert_ptr_not_equal(end, MAP_FAILED);
+	end += PAGE;
+	EXPECT_OK(munmap(end, PAGE));
+	map_pages(f, 8, 0, 4, RW);
+	for (size_t i = 0; i < NR_OPS(more); i++) {
+		size_t len = 3 * sizeof(good[0]) + more[i];
+
+		memcpy(end - len, good, len);
+		EXPECT_REFUSED(f->ctl, EFAULT, update(f->ctl, (void *)(end - len), 8, NULL));
+		assert_int_equal(failed_at, 3);
+		READS(f, 8, WORD(0));
+		WRITES(f, 9, WORD(1));
+		READ_SIGBUS(f, 0);
+		/* Nothing is wrong with those that can be. */
+		EXPECT_REFUSED(f->ctl, EFAULT, update(f->ctl, (void *)(end - len), 4, NULL));
+		assert_int_equal(failed_at, 3);
+	}
+	EXPECT_OK(update(f->ctl, (void *)(end - 3 * sizeof(good[0]) - more[1]), 3, NULL));
+	assert_int_equal(failed_at, 3);
+	READ_SIGBUS(f, 8);
+	munmap(end - PAGE, PAGE);
 }
 
 /* Who was built with the first version does not have what comes behind it. */
@@ -484,9 +648,13 @@ static const struct test_case cases[] = {
 	CASE(nothing_to_do_is_done),
 	CASE(files_of_a_batch_are_kept_and_let_go),
 	CASE(spans_are_zapped_once),
+	CASE(overlapping_spans_are_zapped_once),
+	CASE_ON(nothing_is_written_once_a_batch_has_returned,
+		ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
 	CASE_VARIANT(no_fault_sees_half_of_it, "batch", 0),
 	CASE_VARIANT(no_fault_sees_half_of_it, "one by one", 1),
 	CASE(bad_arguments),
+	CASE(operations_that_cannot_be_read),
 	CASE(first_version_of_an_operation),
 	CASE(bad_operations),
 	CASE(too_many_ranges),
