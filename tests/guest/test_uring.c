@@ -423,6 +423,7 @@ static void other_ioctls_are_eopnotsupp(struct fixture *f)
 {
 	static const uint32_t cmds[] = {
 		MEMVIEW_GET_INFO, MEMVIEW_GET_VIEWFD, MEMVIEW_GET_VIEWFD_RIGHTS, MEMVIEW_QUERY,
+		MEMVIEW_POPULATE,
 	};
 	struct memview_info info = { 0 };
 
@@ -611,6 +612,16 @@ static bool writes_arrive(char *file)
 static void no_write_arrives_after_the_completion(struct fixture *f)
 {
 	char *file = map_file(f, PROT_READ | PROT_WRITE);
+	/* The peer writes to the second one of these spans. */
+	struct memview_op take[] = {
+		{ .op = MEMVIEW_OP_UNMAP, .size = PAGE, .mem_offset = 6 * PAGE },
+		{ .op = MEMVIEW_OP_PROTECT, .flags = R, .size = 2 * PAGE, .mem_offset = 2 * PAGE },
+	};
+	struct memview_op give = {
+		.op = MEMVIEW_OP_MAP, .flags = RW | MEMVIEW_MAP_REPLACE, .size = 8 * PAGE,
+		.fd = f->file,
+	};
+	struct memview_update_info update = { .op_size = sizeof(give) };
 
 	ring_start(f, f->tc->param);
 	lend(f, 8, RW);
@@ -628,6 +639,21 @@ static void no_write_arrives_after_the_completion(struct fixture *f)
 		EXPECT_OK(ring_map(f, 2, 20, 1, RW | MEMVIEW_MAP_REPLACE));
 		check_silence(file);
 		EXPECT_OK(ring_map(f, 2, 2, 1, RW | MEMVIEW_MAP_REPLACE));
+		assert_true(writes_arrive(file));
+		take[1].op = i % 2 ? MEMVIEW_OP_PROTECT : MEMVIEW_OP_UNMAP;
+		take[1].flags = i % 2 ? R : 0;
+		update.ops = (uintptr_t)take;
+		update.count = 2;
+		EXPECT_OK(ring_call(f->ctl, MEMVIEW_UPDATE, &update));
+		check_silence(file);
+		update.ops = (uintptr_t)&give;
+		update.count = 1;
+		EXPECT_OK(ring_call(f->ctl, MEMVIEW_UPDATE, &update));
+		assert_true(writes_arrive(file));
+		EXPECT_OK(ring_set_size(f, 2));
+		check_silence(file);
+		EXPECT_OK(ring_set_size(f, VIEW_PAGES));
+		EXPECT_OK(ring_map(f, 2, 2, 6, RW));
 	}
 	assert_true(writes_arrive(file));
 	EXPECT_OK(ring_call(f->ctl, MEMVIEW_REVOKE, NULL));
@@ -1033,6 +1059,77 @@ static long op_close_ring(const long *a)
 	return 0;
 }
 
+#define MISSING 3
+
+/* In the process that has submitted them: an argument each, not there yet. */
+static struct {
+	char *page;
+	int uffd;
+} missing[MISSING];
+
+/* Control fd: unmaps of single pages; with 1, each of them waits in a thread. */
+static long op_submit_several_missing(const long *a)
+{
+	for (int i = 0; i < MISSING; i++) {
+		missing[i].page = missing_page(&missing[i].uffd);
+		submission((int)a[0], MEMVIEW_UNMAP_FD, missing[i].page, i);
+	}
+	if (io_uring_submit(&ring) != MISSING)
+		return -1;
+	for (int i = 0; i < MISSING; i++)
+		uffd_event(missing[i].uffd, NULL);
+	return nothing_completed();
+}
+
+/* Now they are there: the first pages of the view. */
+static long op_give_missing(const long *a)
+{
+	(void)a;
+	for (int i = 0; i < MISSING; i++) {
+		struct memview_unmap_fd_info info = unmap_info(i, 1);
+
+		give_page(missing[i].uffd, missing[i].page, &info, sizeof(info));
+	}
+	return 0;
+}
+
+/*
+ * The ring goes while its threads wait, and its process lives on: neither does it
+ * wait for them, nor has the view lost anything. They may do what they were to do,
+ * or not; and hold the control fd until then, some time at most.
+ */
+static void ring_is_closed_with_requests_in_flight(struct fixture *f)
+{
+	struct peer *p = peer_spawn();
+	struct controller c;
+	unsigned long view;
+
+	controller_with_ring(&c, f->tc->param);
+	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
+	EXPECT_VALUE(0, CALL(p, op_write, view, 1));
+	EXPECT_VALUE(WORD(8), CALL(p, op_read, view + 8 * PAGE));
+	EXPECT_VALUE(1, CALL(c.peer, op_submit_several_missing, c.ctl));
+	START(c.peer, op_close_ring);
+	EXPECT_VALUE(0, FINISH(c.peer, "closing a ring with requests in flight"));
+	/* Nothing has told them what to unmap. */
+	EXPECT_VALUE(1, CALL(p, op_read, view));
+	/* And the control fd works, with another ring as well. */
+	EXPECT_CALL(c.peer, op_ctl_unmap, c.ctl, 8, 1);
+	EXPECT_SIGBUS(view + 8 * PAGE, CALL(p, op_read, view + 8 * PAGE));
+	EXPECT_VALUE(0, CALL(c.peer, op_ring, f->tc->param));
+	EXPECT_VALUE(1, CALL(c.peer, op_submit_unmap, c.ctl, 9, 1));
+	EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
+	EXPECT_SIGBUS(view + 9 * PAGE, CALL(p, op_read, view + 9 * PAGE));
+	EXPECT_VALUE(WORD(10), CALL(p, op_read, view + 10 * PAGE));
+	EXPECT_VALUE(0, CALL(c.peer, op_give_missing));
+	EXPECT_CALL(c.peer, op_ctl_protect, c.ctl, 10, 2, R);
+	EXPECT_SEGV(view + 10 * PAGE, CALL(p, op_write, view + 10 * PAGE, 1));
+	/* The last of whatever holds it revokes. */
+	EXPECT_VALUE(0, CALL(c.peer, op_close_ring));
+	EXPECT_CALL(c.peer, op_close, c.ctl);
+	assert_true(EVENTUALLY(CALL(p, op_read, view + 10 * PAGE).sig == SIGBUS));
+}
+
 enum { BY_SIGKILL, BY_EXIT };
 
 /* A request in flight keeps its process no longer than an ioctl would. */
@@ -1185,6 +1282,7 @@ static const struct test_case cases[] = {
 	WAITING("unmap, killed", UNMAP_KILLED),
 	WAITING("map in another view", MAP_OTHER_VIEW),
 	WAITING("map during mmap", MAP_WHILE_MMAP),
+	CASE_VARIANT(ring_is_closed_with_requests_in_flight, "pointer", POINTER),
 	CASE_VARIANT(process_ends_with_a_request_in_flight, "SIGKILL", BY_SIGKILL),
 	CASE_VARIANT(process_ends_with_a_request_in_flight, "exit", BY_EXIT),
 	CASE_VARIANT(child_of_the_controller_is_eio, "pointer", POINTER),
