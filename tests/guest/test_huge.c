@@ -291,6 +291,39 @@ static void blocks_around_come_along(struct fixture *f)
 	READS(f, 0, WORD(0));
 }
 
+/* Done in advance in each peer, a block at a time; and cut like any other entry. */
+static void populate_makes_huge_entries(struct fixture *f)
+{
+	struct memview_populate_info info = {
+		.size = NR_BLOCKS * HUGE_SIZE, .flags = MEMVIEW_POPULATE_PEERS,
+	};
+	unsigned long long faults;
+	unsigned long view;
+	struct peer *other;
+
+	use_huge(f);
+	other = another_peer(f, f->viewfd, PROT_READ, &view);
+	map_pages(f, 0, 0, NR_BLOCKS * BLOCK, RW);
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_POPULATE, &info));
+	assert_int_equal(info.populated, NR_BLOCKS * HUGE_SIZE);
+	assert_int_equal(huge_entries(f), 2 * NR_BLOCKS);
+	/* Nothing is left to do for accesses of either kind. */
+	faults = fdinfo(f->ctl, "faults");
+	READS_SPAN(f, 0, NR_BLOCKS * BLOCK, 0);
+	EXPECT_VALUE(0, CALL(other, read_words, view, NR_BLOCKS * BLOCK, 0));
+	for (unsigned long i = 0; i < NR_BLOCKS * BLOCK; i += 51)
+		WRITES(f, i, WORD(i));
+	assert_int_equal(fdinfo(f->ctl, "faults"), faults);
+	assert_int_equal(unmap_pages(f, BLOCK - 2, 5), 5);
+	for (unsigned long page = BLOCK - 2; page < BLOCK + 3; page++) {
+		READ_SIGBUS(f, page);
+		EXPECT_SIGBUS(view + page * PAGE, CALL(other, op_read, view + page * PAGE));
+	}
+	all_but(f, BLOCK - 2, 5);
+	EXPECT_VALUE(0, CALL(other, read_words, view, BLOCK - 2, 0));
+	EXPECT_VALUE(0, CALL(other, read_words, view + (BLOCK + 3) * PAGE, BLOCK - 3, BLOCK + 3));
+}
+
 /* As with pages, what nobody has touched is not allocated. */
 static void blocks_around_are_not_allocated(struct fixture *f)
 {
@@ -1142,6 +1175,7 @@ static const struct test_case cases[] = {
 	CASE(mappings_are_aligned),
 	EACH_KIND(one_fault_maps_a_block),
 	EACH_KIND(blocks_around_come_along),
+	EACH_KIND(populate_makes_huge_entries),
 	ON_HUGETLB(blocks_around_are_not_allocated),
 	FIRST("hugetlb,read", K_HUGETLB, 0),
 	FIRST("hugetlb,write", K_HUGETLB, 1),

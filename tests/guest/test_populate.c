@@ -680,12 +680,35 @@ static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
 
 /* ---- against everything at once ---- */
 
+/* Two huge pages of the file, which peers can have by an entry each. */
+static void make_blocks(struct fixture *f)
+{
+	struct memview_info info;
+	char *map;
+
+	EXPECT_OK(mv_info(f->ctl, &info));
+	if (!(info.features & MEMVIEW_FEATURE_HUGE))
+		SKIP("no huge entries in VM_PFNMAP mappings before 6.12");
+	f->file_size = 2 * HUGE_SIZE;
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	map = map_file(f, PROT_READ | PROT_WRITE);
+	for (unsigned long i = 0; i < f->file_size / PAGE; i++)
+		*(uint64_t *)(map + i * PAGE) = WORD(i);
+	EXPECT_OK(munmap(map, f->file_size));
+}
+
+/* Pages that come and go. */
+static unsigned long racing_pages(struct fixture *f)
+{
+	return f->tc->param ? f->tc->param : NR;
+}
+
 static void *populate_loop(void *arg)
 {
 	struct fixture *f = arg;
 
 	while (!atomic_load(&shared->stop)) {
-		int ret = populate(f->ctl, 0, NR, PEERS);
+		int ret = populate(f->ctl, 0, racing_pages(f), PEERS);
 
 		/* ENOENT, EFAULT: what the other thread does. */
 		if (ret && errno != ENOENT && errno != EFAULT)
@@ -695,39 +718,43 @@ static void *populate_loop(void *arg)
 	return NULL;
 }
 
-/* Unmapped, narrowed, punched pages do not come back, from the first moment. */
+/* Unmapped, narrowed, replaced pages do not come back, from the first moment. */
 static void brings_nothing_back(struct fixture *f)
 {
+	unsigned long nr = racing_pages(f), other = FILE_PAGES - nr, reader;
 	pthread_t threads[2];
-	unsigned long reader;
 
-	reader = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, NR * PAGE, PROT_READ, 0);
-	map_pages(f, 0, 0, NR, RW);
+	if (nr > FILE_PAGES) {
+		other = nr;
+		make_blocks(f);
+	}
+	reader = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, nr * PAGE, PROT_READ, 0);
+	map_pages(f, 0, 0, nr, RW);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, populate_loop, f), 0);
 	for (int i = 0; i < 150; i++) {
-		unsigned long page = (unsigned long)i % NR;
+		unsigned long page = 17UL * i % nr;
 
 		switch (i % 3) {
 		case 0:
-			unmap_pages(f, 0, NR);
+			unmap_pages(f, 0, nr);
 			READ_SIGBUS(f, page);
-			READ_SIGBUS(f, NR - 1 - page);
+			READ_SIGBUS(f, nr - 1 - page);
 			EXPECT_SIGBUS(reader + page * PAGE,
 				      CALL(f->peer, op_read, reader + page * PAGE));
-			map_pages(f, 0, 0, NR, RW);
+			map_pages(f, 0, 0, nr, RW);
 			break;
 		case 1:
-			protect_pages(f, 0, NR, R);
+			protect_pages(f, 0, nr, R);
 			WRITE_SEGV(f, page);
-			WRITE_SEGV(f, NR - 1 - page);
-			protect_pages(f, 0, NR, RW);
+			WRITE_SEGV(f, nr - 1 - page);
+			protect_pages(f, 0, nr, RW);
 			break;
 		default:
 			/* Under another page, which must be the one that is seen. */
-			map_pages(f, 0, FILE_PAGES - NR, NR, RW | MEMVIEW_MAP_REPLACE);
-			READS(f, page, WORD(FILE_PAGES - NR + page));
-			map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_REPLACE);
+			map_pages(f, 0, other, nr, RW | MEMVIEW_MAP_REPLACE);
+			READS(f, page, WORD(other + page));
+			map_pages(f, 0, 0, nr, RW | MEMVIEW_MAP_REPLACE);
 			READS(f, page, WORD(page));
 		}
 	}
@@ -736,6 +763,8 @@ static void brings_nothing_back(struct fixture *f)
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(atomic_load(&shared->bad), 0);
+	if (nr > FILE_PAGES)
+		assert_int_not_equal(fdinfo(f->ctl, "huge_entries"), 0);
 }
 
 /*
@@ -898,6 +927,8 @@ static const struct test_case cases[] = {
 	  .run = frozen_file_system_holds_up_no_revocation, .backings = ON_DISK,
 	  .variant = "revoke", .param = TAKE_REVOKE },
 	CASE_ON(brings_nothing_back, ON(MEMFD) | ON(HUGETLB) | ON(EXT4)),
+	{ .name = "brings_nothing_back", .run = brings_nothing_back,
+	  .backings = ON(HUGETLB), .variant = "blocks", .param = HUGE_SIZE / PAGE },
 	CASE(brings_nothing_back_at_once),
 	CASE(peers_come_and_go),
 	CASE(peers_are_counted),
