@@ -71,7 +71,12 @@ void *rival_run(void *argument)
 		    atomic_load(&lane->controller->ending))
 			break;
 		sem_post(&lane->rival_calls);
-		lane->rival_bytes = do_unmap(lane, &lane->span);
+		/* Batches and rings are the lane's. */
+		check(lane, memview_unmap(lane->controller->views[lane->span.view],
+					  lane->span.first * PAGE,
+					  lane->span.nr * PAGE,
+					  &lane->rival_bytes), "unmap");
+		count_add(N_UNMAP, 1);
 		if (lane->rival_fills)
 			fill_victims(lane, TAG_SECRET);
 		count_flush();
@@ -163,21 +168,28 @@ bool is_chosen(const char *name)
 	return false;
 }
 
+static bool is_name(const char *name, const char *text, size_t len)
+{
+	return strlen(name) == len && !memcmp(name, text, len);
+}
+
 bool operations_exist(const char *list)
 {
+	bool lane_has_one = false;
+
 	do {
 		size_t len = strcspn(list, ",");
 		unsigned int i = 0;
 
-		while (i < NR_OPERATIONS &&
-		       (strlen(operations[i].name) != len ||
-			memcmp(operations[i].name, list, len)))
+		while (i < NR_OPERATIONS && !is_name(operations[i].name, list, len))
 			i++;
-		if (i == NR_OPERATIONS)
+		lane_has_one |= i < NR_OPERATIONS;
+		/* That is a thread of its own. */
+		if (i == NR_OPERATIONS && !is_name("populate", list, len))
 			return false;
 		list += len;
 	} while (*list++);
-	return true;
+	return lane_has_one;
 }
 
 /*
@@ -332,8 +344,10 @@ void check_dead(unsigned long long life, uint64_t *const mem[FILES])
 	fill_lanes(mem, word_of(TAG_OPEN, 0));
 }
 
-static void join_lanes(struct lane *lanes)
+static void join_lanes(struct controller *controller, struct lane *lanes)
 {
+	if (is_chosen("populate"))
+		pthread_join(controller->populator, NULL);
 	for (int i = 0; i < LANES; i++) {
 		pthread_join(lanes[i].thread, NULL);
 		/* So that it sees that the life ends. */
@@ -365,6 +379,12 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 	for (int i = 0; i < FILES && life / 2 % 2 == 0; i++)
 		controller.lent[i] = map_file(i);
 	controller.operations = operations_of(life);
+	controller.random = random_seed(life, 52);
+	/*
+	 * A ring may hold a control fd for some time after the completion, so that
+	 * the close is not the last one.
+	 */
+	controller.rings = options.ring && ending != END_CLOSE;
 	pthread_rwlock_init(&controller.sources, NULL);
 	controller.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	open_views(&controller, life, sockets);
@@ -390,6 +410,13 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 		if (err)
 			fail("pthread_create", err);
 	}
+	if (is_chosen("populate")) {
+		int err = pthread_create(&controller.populator, NULL,
+					 populator_run, &controller);
+
+		if (err)
+			fail("pthread_create", err);
+	}
 
 	nanosleep(&time, NULL);
 	switch (ending) {
@@ -409,12 +436,12 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 				fail("revoke", -err);
 		}
 		pthread_rwlock_unlock(&controller.sources);
-		join_lanes(lanes);
+		join_lanes(&controller, lanes);
 		check_dead(life, controller.mem);
 		break;
 	case END_CLOSE:
 		atomic_store(&controller.ending, true);
-		join_lanes(lanes);
+		join_lanes(&controller, lanes);
 		for (int i = 0; i < VIEWS; i++)
 			memview_close(controller.views[i]);
 		check_dead(life, controller.mem);

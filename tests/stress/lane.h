@@ -4,9 +4,11 @@
  *
  *	controller.c	views, lanes, how a life ends
  *	victims.c	what is mapped where; filling and comparing pages
+ *	change.c	changes of tables: by calls, batches, io_uring
  *	table.c		rights are taken by operations on the table
  *	lose.c		pages leave the file
  *	tamper.c	the driver's mappings are replaced
+ *	populate.c	a thread that populates what lanes map and take
  */
 #ifndef LANE_H
 #define LANE_H
@@ -24,6 +26,24 @@ struct slot {
 	unsigned long page;	/* of the file, see file_offset() */
 	unsigned int most;	/* what it was mapped with */
 	unsigned int now;
+};
+
+enum change_kind {
+	CHANGE_MAP, CHANGE_ADOPT, CHANGE_REPLACE, CHANGE_UNMAP, CHANGE_PROTECT,
+	CHANGE_SIZE,
+};
+
+/* Of a table. By pages. */
+struct change {
+	enum change_kind kind;
+	int view;
+	unsigned long first;
+	unsigned long nr;	/* CHANGE_SIZE: of the view */
+	/* Of what is mapped. */
+	int file;
+	unsigned long page;
+	void *addr;		/* CHANGE_ADOPT */
+	unsigned int rights;
 };
 
 struct victim {
@@ -50,6 +70,9 @@ struct controller {
 	/* Not all that the driver calls its mappings is that any more. */
 	bool tampered;
 	atomic_uint tampers;
+	bool rings;		/* lanes may use io_uring */
+	pthread_t populator;
+	uint64_t random;	/* the populator's */
 	atomic_ullong huge_entries;	/* that were counted */
 };
 
@@ -70,6 +93,12 @@ struct lane {
 	bool is_victim[FILES][MAX_PAGES];
 	struct victim victims[MAX_VICTIMS];
 	unsigned int nr_victims;
+	/* Changes, see begin_changes(). */
+	unsigned int nesting;
+	bool collects;
+	struct memview_batch *batches[VIEWS];
+	uint64_t batch_bytes[VIEWS];	/* that it is to remove */
+	struct io_uring *ring;	/* NULL: none yet */
 	uint16_t number;	/* of the operation, in the words it writes */
 	uint64_t copy[MAX_VICTIMS][PAGE_WORDS];
 };
@@ -111,6 +140,16 @@ void map_holes(struct lane *lane, const struct span *span);
 unsigned int victim_sources(struct lane *lane, const struct victim *victim,
 			    char **sources, unsigned int max);
 
+/* change.c */
+/*
+ * Like the function of the library that does it. Between begin_changes() and
+ * end_changes() it may be put off until then: the result is 0, and @bytes are
+ * the caller's to add to batch_bytes.
+ */
+int change(struct lane *lane, const struct change *c, uint64_t *bytes);
+void begin_changes(struct lane *lane);
+void end_changes(struct lane *lane);
+
 /* table.c */
 void op_unmap(struct lane *lane);
 void op_unmap_twice(struct lane *lane);
@@ -128,5 +167,8 @@ void op_lose(struct lane *lane);
 
 /* tamper.c */
 void op_tamper(struct lane *lane);
+
+/* populate.c */
+void *populator_run(void *controller);
 
 #endif /* LANE_H */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <liburing.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -179,7 +180,8 @@ static bool must_happen(enum count count)
 {
 	return !options.operations &&
 	       (kinds[count].must || (count == N_PAGED_OUT && options.swap) ||
-		((count == N_BLOCK || count == N_HUGE) && options.huge));
+		((count == N_BLOCK || count == N_HUGE) && options.huge) ||
+		((count == N_RING || count == N_RING_BATCH) && options.ring));
 }
 
 /* Has everything happened that must? */
@@ -238,7 +240,8 @@ static const char usage[] =
 	"  --operations LIST\n"
 	"                only these, with commas between: unmap, unmap-twice,\n"
 	"                unmap-punch, replace, narrow, noexec, punch, truncate, lose,\n"
-	"                tamper, shrink (default: all).\n"
+	"                tamper, shrink, and populate, which is no operation of\n"
+	"                theirs, but goes on beside them (default: all).\n"
 	"                Then it is no failure that some thing never happened.\n"
 	"  --dir DIR     files there instead of memfds; the one of huge pages stays\n"
 	"  --quiet       no progress and no counts\n"
@@ -383,7 +386,7 @@ static enum status run(void)
 	return wait_for(children);
 }
 
-static bool has_huge_entries(void)
+static bool driver_can(uint64_t feature)
 {
 	struct memview_status status = { 0 };
 	struct memview *view;
@@ -392,7 +395,17 @@ static bool has_huge_entries(void)
 		return false;
 	memview_info(view, &status);
 	memview_close(view);
-	return status.features & MEMVIEW_CAN_HUGE;
+	return status.features & feature;
+}
+
+static bool has_rings(void)
+{
+	struct io_uring ring;
+
+	if (io_uring_queue_init(1, &ring, 0))
+		return false;
+	io_uring_queue_exit(&ring);
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -400,7 +413,8 @@ int main(int argc, char **argv)
 	enum status status;
 
 	parse(argc, argv);
-	options.huge = options.pages == MAX_PART && has_huge_entries();
+	options.huge = options.pages == MAX_PART && driver_can(MEMVIEW_CAN_HUGE);
+	options.ring = driver_can(MEMVIEW_CAN_URING) && has_rings();
 	clock_gettime(CLOCK_MONOTONIC, &started);
 	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -124,6 +124,15 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(COMPACT, 0, "compaction") \
 	X(BLOCK, 0, "all of a huge page lent by one range") \
 	X(HUGE, 0, "huge entry made for a peer") \
+	X(BATCH, 1, "batch") \
+	X(BATCH_MAP, 1, "map by a batch") \
+	X(BATCH_UNMAP, 1, "unmap by a batch") \
+	X(BATCH_NARROW, 1, "narrow by a batch") \
+	X(RING, 0, "operation by io_uring") \
+	X(RING_BATCH, 0, "batch by io_uring") \
+	X(POPULATE, 1, "populate") \
+	X(POPULATE_PEERS, 1, "populate with peers") \
+	X(POPULATE_STOPS, 1, "populate, stopped") \
 	X(LIFE, 1, "life of a controller") \
 	X(KILLED, 1, "controller killed") \
 	X(EXITED, 1, "controller exited") \
@@ -229,6 +238,7 @@ struct options {
 	const char *dir;
 	bool quiet;
 	bool swap;
+	bool ring;	/* the driver takes operations by io_uring */
 	bool huge;	/* parts are huge pages, and the driver makes such entries */
 };
 

@@ -9,8 +9,10 @@
 
 void op_unmap(struct lane *lane)
 {
+	begin_changes(lane);
 	unmap_span(lane, &lane->span);
 	unmap_victims(lane);
+	end_changes(lane);
 	secrets(lane);
 }
 
@@ -43,8 +45,10 @@ void op_unmap_twice(struct lane *lane)
 /* Old and new can be the same pages: then they are not lent here either. */
 void op_replace(struct lane *lane)
 {
+	begin_changes(lane);
 	map_range(lane, &lane->span, true);
 	unmap_victims(lane);
+	end_changes(lane);
 	secrets(lane);
 }
 
@@ -117,7 +121,7 @@ void op_noexec(struct lane *lane)
 /* From a page in the last lane to the end of the view. */
 void op_shrink(struct lane *lane)
 {
-	struct memview *view = lane->controller->views[lane->span.view];
+	struct change size = { .kind = CHANGE_SIZE, .view = lane->span.view };
 	unsigned long end = lane->first + lane->nr;
 
 	/* The end of the view is in the last lane. */
@@ -128,10 +132,12 @@ void op_shrink(struct lane *lane)
 		lane->span.first = end - MAX_VICTIMS;
 	lane->span.nr = end - lane->span.first;
 	choose_victims(lane, &lane->span);
-	check(lane, memview_set_size(view, lane->span.first * PAGE), "shrink");
+	size.nr = lane->span.first;
+	check(lane, change(lane, &size, NULL), "shrink");
 	forget(lane, &lane->span);
 	count_add(N_SHRINK, 1);
 	unmap_victims(lane);
 	secrets(lane);
-	check(lane, memview_set_size(view, end * PAGE), "grow");
+	size.nr = end;
+	check(lane, change(lane, &size, NULL), "grow");
 }

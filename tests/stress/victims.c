@@ -123,21 +123,27 @@ uint64_t mapped_bytes(const struct lane *lane, const struct span *span)
 	return bytes;
 }
 
-/* Returns the bytes that this call has removed. */
+/* Returns the bytes that this has removed, if it has been done already. */
 uint64_t do_unmap(struct lane *lane, const struct span *span)
 {
-	uint64_t bytes;
+	const struct change unmap = {
+		.kind = CHANGE_UNMAP, .view = span->view,
+		.first = span->first, .nr = span->nr,
+	};
+	uint64_t bytes = 0;
 
-	check(lane, memview_unmap(lane->controller->views[span->view],
-				  span->first * PAGE, span->nr * PAGE, &bytes),
-	      "unmap");
+	check(lane, change(lane, &unmap, &bytes), "unmap");
 	count_add(N_UNMAP, 1);
 	return bytes;
 }
 
 void unmap_span(struct lane *lane, const struct span *span)
 {
-	if (do_unmap(lane, span) != mapped_bytes(lane, span))
+	uint64_t want = mapped_bytes(lane, span), bytes = do_unmap(lane, span);
+
+	if (lane->collects)
+		lane->batch_bytes[span->view] += want;
+	else if (bytes != want)
 		fail("unmap: not the bytes that were mapped", 0);
 	forget(lane, span);
 }
@@ -167,6 +173,7 @@ static bool next_run(struct lane *lane, struct span *span)
 
 void unmap_victims(struct lane *lane)
 {
+	begin_changes(lane);
 	for (int view = 0; view < VIEWS; view++) {
 		struct span run = { .view = view, .first = lane->first };
 
@@ -175,14 +182,18 @@ void unmap_victims(struct lane *lane)
 			run.first += run.nr;
 		}
 	}
+	end_changes(lane);
 }
 
 static void protect_run(struct lane *lane, const struct span *run,
 			unsigned int rights)
 {
-	check(lane, memview_protect(lane->controller->views[run->view],
-				    run->first * PAGE, run->nr * PAGE, rights),
-	      "protect");
+	const struct change protect = {
+		.kind = CHANGE_PROTECT, .view = run->view,
+		.first = run->first, .nr = run->nr, .rights = rights,
+	};
+
+	check(lane, change(lane, &protect, NULL), "protect");
 	for (unsigned long i = 0; i < run->nr; i++)
 		lane->slots[run->view][run->first + i].now = rights;
 }
@@ -190,6 +201,7 @@ static void protect_run(struct lane *lane, const struct span *run,
 /* Takes @right from the victims, wherever they are mapped. */
 void narrow_victims(struct lane *lane, unsigned int right, enum count count)
 {
+	begin_changes(lane);
 	for (int view = 0; view < VIEWS; view++) {
 		struct span run = { .view = view, .first = lane->first };
 
@@ -199,15 +211,18 @@ void narrow_victims(struct lane *lane, unsigned int right, enum count count)
 			if (now & right) {
 				protect_run(lane, &run, now & ~right);
 				count_add(count, 1);
+				count_add(N_BATCH_NARROW, lane->collects);
 			}
 			run.first += run.nr;
 		}
 	}
+	end_changes(lane);
 }
 
 /* Gives back all that they were mapped with, here and there. */
 void widen_victims(struct lane *lane)
 {
+	begin_changes(lane);
 	for (int view = 0; view < VIEWS; view++) {
 		struct span run = { .view = view, .first = lane->first };
 
@@ -218,6 +233,7 @@ void widen_victims(struct lane *lane)
 			run.first += run.nr;
 		}
 	}
+	end_changes(lane);
 }
 
 static unsigned int random_rights(struct lane *lane)
@@ -242,13 +258,16 @@ static bool adopt_range(struct lane *lane, const struct span *span, int file,
 {
 	struct controller *controller = lane->controller;
 	char *lent = (char *)controller->lent[file];
+	struct change adopt = {
+		.kind = CHANGE_ADOPT, .view = span->view, .first = span->first,
+		.nr = span->nr, .file = file, .page = page, .rights = rights,
+	};
 	int err;
 
 	if (!lent || random_once_in(&lane->random, 2))
 		return false;
-	err = memview_adopt(controller->views[span->view], span->first * PAGE,
-			    lent + file_offset(file, page), files[file],
-			    file_offset(file, page), span->nr * PAGE, rights);
+	adopt.addr = lent + file_offset(file, page);
+	err = change(lane, &adopt, NULL);
 	if ((err == -EINVAL || err == -EFAULT) && controller->tampered)
 		return false;
 	check(lane, err, "adopt");
@@ -259,25 +278,25 @@ static bool adopt_range(struct lane *lane, const struct span *span, int file,
 /* Maps @span as one range. */
 void map_range(struct lane *lane, const struct span *span, bool replace)
 {
-	struct memview *view = lane->controller->views[span->view];
 	int file = random_below(&lane->random, FILES);
 	unsigned int rights = random_rights(lane);
 	unsigned long page = span->first;
-	int err;
+	struct change map = {
+		.kind = replace ? CHANGE_REPLACE : CHANGE_MAP,
+		.view = span->view, .first = span->first, .nr = span->nr,
+		.file = file, .rights = rights,
+	};
 
 	/* Some place in the file, or the same as in the other views. */
 	if (random_once_in(&lane->random, 2))
 		page = lane->first +
 		       random_below(&lane->random, lane->nr - span->nr + 1);
-	if (replace)
-		err = memview_replace(view, span->first * PAGE, files[file],
-				      file_offset(file, page), span->nr * PAGE, rights);
-	else if (adopt_range(lane, span, file, page, rights))
-		err = 0;
-	else
-		err = memview_map(view, span->first * PAGE, files[file],
-				  file_offset(file, page), span->nr * PAGE, rights);
-	check(lane, err, replace ? "replace" : "map");
+	map.page = page;
+	if (replace || !adopt_range(lane, span, file, page, rights))
+		check(lane, change(lane, &map, NULL), replace ? "replace" : "map");
+	/* What is replaced is removed, too. */
+	if (lane->collects)
+		lane->batch_bytes[span->view] += mapped_bytes(lane, span);
 	count_add(replace ? N_REPLACE : N_MAP, 1);
 	for (unsigned long i = 0; i < span->nr; i++)
 		lane->slots[span->view][span->first + i] = (struct slot){
@@ -319,12 +338,13 @@ void map_block(struct lane *lane, int view)
 {
 	struct span all = { .view = view, .first = lane->first, .nr = lane->nr };
 	unsigned int rights = MEMVIEW_READ | MEMVIEW_WRITE | MEMVIEW_EXEC;
-	int err;
+	const struct change replace = {
+		.kind = CHANGE_REPLACE, .view = view, .first = all.first,
+		.nr = all.nr, .file = FILE_HUGE, .page = all.first,
+		.rights = rights,
+	};
 
-	err = memview_replace(lane->controller->views[view], all.first * PAGE,
-			      files[FILE_HUGE], file_offset(FILE_HUGE, all.first),
-			      all.nr * PAGE, rights);
-	check(lane, err, "replace by a block");
+	check(lane, change(lane, &replace, NULL), "replace by a block");
 	for (unsigned long i = 0; i < all.nr; i++)
 		lane->slots[view][all.first + i] = (struct slot){
 			.file = FILE_HUGE, .page = all.first + i,
@@ -340,11 +360,13 @@ void map_pieces(struct lane *lane, const struct span *span)
 	struct span piece = { .view = span->view, .first = span->first };
 	unsigned long end = span->first + span->nr;
 
+	begin_changes(lane);
 	for (; piece.first < end; piece.first += piece.nr) {
 		piece.nr = 1 + random_below(&lane->random, end - piece.first);
 		if (!random_once_in(&lane->random, 8))
 			map_range(lane, &piece, false);
 	}
+	end_changes(lane);
 }
 
 /* Maps the holes of a span. */
@@ -354,6 +376,7 @@ void map_holes(struct lane *lane, const struct span *span)
 	unsigned long end = span->first + span->nr;
 	struct span hole = { .view = span->view, .first = span->first };
 
+	begin_changes(lane);
 	while (hole.first < end) {
 		hole.nr = 0;
 		while (hole.first + hole.nr < end &&
@@ -363,6 +386,7 @@ void map_holes(struct lane *lane, const struct span *span)
 			map_pieces(lane, &hole);
 		hole.first += hole.nr + 1;
 	}
+	end_changes(lane);
 }
 
 /* Where the driver's own mappings have a victim, in this process. */
