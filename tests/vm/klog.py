@@ -59,6 +59,22 @@ def is_lost_boot(lines):
         not any("memory_view" in line for line in lines)
 
 
+def is_own_breakpoint(lines):
+    """Is the first trouble a breakpoint in the kernel's own text, not in ours?
+
+    The driver puts none there; what else goes wrong follows from it.
+    """
+    died = False
+    for line in lines:
+        if died and "RIP: " in line:
+            return "[memory_view]" not in line
+        if not died and is_trouble(line):
+            if not BREAKPOINT.search(line):
+                return False
+            died = True
+    return False
+
+
 def taint_names(before, after):
     new = after & ~before
     return [name for bit, name in TAINTS.items() if new >> bit & 1]
