@@ -67,7 +67,11 @@ void unmap_file(int file, uint64_t *mem)
 		fail("munmap", errno);
 }
 
-/* All of the file, as many that it has lost and others use, and some to spare. */
+/*
+ * All of the file, as many that it has lost and others use, and some to spare.
+ * The kernel stops at what it takes for a signal, such as the end of a ring: so
+ * more than once.
+ */
 static void reserve_huge_pages(void)
 {
 	unsigned long nr = 0, wanted = 2 * file_parts() + 6;
@@ -75,13 +79,15 @@ static void reserve_huge_pages(void)
 
 	if (!file)
 		fail(HUGE_PAGES, errno);
-	if (fscanf(file, "%lu", &nr) == 1 && nr < wanted) {
+	for (unsigned int i = 0; i < 10; i++) {
+		if (fscanf(file, "%lu", &nr) != 1)
+			nr = 0;
+		if (nr >= wanted)
+			break;
 		rewind(file);
 		fprintf(file, "%lu", wanted);
 		fflush(file);
 		rewind(file);
-		if (fscanf(file, "%lu", &nr) != 1)
-			nr = 0;
 	}
 	fclose(file);
 	if (nr < wanted)
