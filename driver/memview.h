@@ -77,7 +77,7 @@
  * @change_next: the next that is spare or touched, in a memview_change
  *
  * Written under ops_lock and memview.lock for writing; read under either, or under
- * RCU with memview.table_seq. What concerns changes: ops_lock alone.
+ * RCU with memview.table_seq. What concerns changes, also in @file: ops_lock alone.
  */
 struct memview_range {
 	struct rb_node node;
@@ -99,11 +99,13 @@ struct memview_range {
 #define MEMVIEW_RANGE_CHANGE	0x00e0UL
 #define MEMVIEW_RANGE_OLD	0x0100UL	/* times these flags */
 #define MEMVIEW_RANGE_PAGE	0x2000UL
+static_assert(!((MEMVIEW_MAP_RIGHTS | MEMVIEW_MAP_LAZY_WRITE) &
+		~MEMVIEW_RANGE_FLAGS));
 static_assert((u64)MAX_LFS_FILESIZE / PAGE_SIZE <= ULONG_MAX / MEMVIEW_RANGE_PAGE);
 
 static inline pgoff_t memview_range_file_first(const struct memview_range *range)
 {
-	return range->file / MEMVIEW_RANGE_PAGE;
+	return READ_ONCE(range->file) / MEMVIEW_RANGE_PAGE;
 }
 
 static inline pgoff_t memview_range_file_last(const struct memview_range *range)
@@ -113,13 +115,14 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
 
 static inline u32 memview_range_flags(const struct memview_range *range)
 {
-	return range->file & MEMVIEW_RANGE_FLAGS;
+	return READ_ONCE(range->file) & MEMVIEW_RANGE_FLAGS;
 }
 
 /* May be written, and is so at once: see MEMVIEW_MAP_LAZY_WRITE. */
 static inline bool memview_range_eager(const struct memview_range *range)
 {
-	return (range->file & (MEMVIEW_MAP_WRITE | MEMVIEW_MAP_LAZY_WRITE)) ==
+	return (READ_ONCE(range->file) &
+		(MEMVIEW_MAP_WRITE | MEMVIEW_MAP_LAZY_WRITE)) ==
 	       MEMVIEW_MAP_WRITE;
 }
 
@@ -487,8 +490,8 @@ void memview_revoke_later(struct memview *view);
 int memview_update(struct memview *view, struct memview_edit *edits,
 		   unsigned int nr, bool nowait, struct memview_result *result);
 
-/* table.c: a view keeps as many ranges as most operations take. */
-#define MEMVIEW_SPARES_KEPT	2U
+/* table.c: a view keeps as many ranges as a single edit can take. */
+#define MEMVIEW_SPARES_KEPT	4U
 
 int memview_table_init(void);
 void memview_table_exit(void);

@@ -423,7 +423,8 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
 	for (range = memview_table_first(view, first);
 	     range && range->last <= last; range = memview_table_next(range)) {
 		memview_change_touch(change, range, MEMVIEW_RANGE_ALTERED);
-		range->file = (range->file & ~MEMVIEW_RANGE_FLAGS) | flags;
+		range->file = (range->file & ~MEMVIEW_RANGE_FLAGS) |
+			      (flags & MEMVIEW_RANGE_FLAGS);
 		cond_resched();
 	}
 	return 0;
