@@ -167,7 +167,8 @@ int change(struct lane *lane, const struct change *c, uint64_t *bytes)
 
 void begin_changes(struct lane *lane)
 {
-	if (lane->nesting++ || random_once_in(&lane->random, 2))
+	if (lane->nesting++ || !lane->controller->batches ||
+	    random_once_in(&lane->random, 2))
 		return;
 	lane->collects = true;
 	for (int view = 0; view < VIEWS; view++) {

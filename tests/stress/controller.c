@@ -173,6 +173,13 @@ static bool is_name(const char *name, const char *text, size_t len)
 	return strlen(name) == len && !memcmp(name, text, len);
 }
 
+/* No operations of lanes: how these get to the driver, and a thread of its own. */
+static bool is_other(const char *text, size_t len)
+{
+	return is_name("batch", text, len) || is_name("ring", text, len) ||
+	       is_name("populate", text, len);
+}
+
 bool operations_exist(const char *list)
 {
 	bool lane_has_one = false;
@@ -184,8 +191,7 @@ bool operations_exist(const char *list)
 		while (i < NR_OPERATIONS && !is_name(operations[i].name, list, len))
 			i++;
 		lane_has_one |= i < NR_OPERATIONS;
-		/* That is a thread of its own. */
-		if (i == NR_OPERATIONS && !is_name("populate", list, len))
+		if (i == NR_OPERATIONS && !is_other(list, len))
 			return false;
 		list += len;
 	} while (*list++);
@@ -384,7 +390,8 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 	 * A ring may hold a control fd for some time after the completion, so that
 	 * the close is not the last one.
 	 */
-	controller.rings = options.ring && ending != END_CLOSE;
+	controller.rings = options.ring && is_chosen("ring") && ending != END_CLOSE;
+	controller.batches = is_chosen("batch");
 	pthread_rwlock_init(&controller.sources, NULL);
 	controller.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	open_views(&controller, life, sockets);

@@ -71,6 +71,7 @@ struct controller {
 	bool tampered;
 	atomic_uint tampers;
 	bool rings;		/* lanes may use io_uring */
+	bool batches;		/* and MEMVIEW_UPDATE */
 	pthread_t populator;
 	uint64_t random;	/* the populator's */
 	atomic_ullong huge_entries;	/* that were counted */
