@@ -4,30 +4,6 @@
 # Kernels with checks that no distribution turns on, built from Debian's
 # linux-source packages and the fragments tests/vm/config-*.
 
-# Whose source a debug kernel is built from, and with which fragments.
-debug_release()
-{
-	case $1 in
-	debug|kasan) echo 6.1 ;;
-	debug-6.12) echo 6.12 ;;
-	esac
-}
-
-debug_fragments()
-{
-	local f
-
-	case $1 in
-	debug|kasan) set -- "$1" common "$1" ;;
-	debug-6.12) set -- "$1" common debug debug-6.12 ;;
-	esac
-	echo "CONFIG_LOCALVERSION=\"-memory-view-$1\""
-	shift
-	for f; do
-		cat "$here/config-$f"
-	done
-}
-
 source_version()
 {
 	resolve "$(stock_suite "$1")" "^linux-source-$1=" "linux-source-$1" | cut -d= -f2
@@ -104,6 +80,9 @@ make_debug()
 	cp "$build/arch/x86/boot/bzImage" "$dir/vmlinuz"
 	rm -f "$dir/lib/modules/$release/source" "$dir/lib/modules/$release/build"
 	ln -s ../../../build "$dir/lib/modules/$release/build"
+	# 7.2 writes down where this is, which is not where it will be.
+	# shellcheck disable=SC2016
+	sed -i 's,^export KBUILD_OUTPUT = .*,export KBUILD_OUTPUT := $(dir $(realpath $(lastword $(MAKEFILE_LIST)))),' "$build/Makefile"
 	make_wrapper >"$dir/make"
 	chmod +x "$dir/make"
 
