@@ -20,7 +20,8 @@ all: modules
 help:
 	@sed -nE 's/^#: ?//p' Makefile
 
-#: KERNEL=6.1|6.12|7.2|debug|kasan|debug-6.12 chooses the guest's kernel (default 6.1).
+#: KERNEL=6.1|6.12|7.2|debug|kasan|debug-6.12|debug-7.2 chooses the guest's kernel
+#: (default 6.1).
 #:
 #: modules    build memory_view.ko for the running kernel into build/$(uname -r)/,
 #:            or for the guest's kernel KERNEL into build/KERNEL/ (default target)
@@ -77,7 +78,7 @@ check-guest: deps
 
 #: check-all  the model, check, then check-guest on every other kernel; one total
 check-all: deps
-	@tests/check-kernels --model 6.1 debug kasan 6.12 7.2 debug-6.12
+	@tests/check-kernels --model 6.1 debug kasan 6.12 7.2 debug-6.12 debug-7.2
 
 host_tests := tests/selftest tests/vm/selftest tests/bench/selftest \
 	$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
@@ -112,9 +113,9 @@ fuzz: deps
 		--corpus tests/fuzz/corpus --findings build/guest-out \
 		--out build/guest-out/corpus $(FUZZ_ARGS)
 
-#: coverage   line and branch coverage of the driver over the whole suite, on kasan and
-#:            debug-6.12 together, or on KERNEL: at least 95 % of lines; the rest is in
-#:            build/coverage/uncovered.md
+#: coverage   line and branch coverage of the driver over the whole suite, on kasan,
+#:            debug-6.12 and debug-7.2 together, or on KERNEL='X Y': at least 95 % of
+#:            lines; the rest is in build/coverage/uncovered.md
 coverage: deps
 	tests/coverage $(addprefix --kernel ,$(KERNEL)) $(COVERAGE_ARGS)
 

@@ -18,7 +18,7 @@ bool has_kasan(void)
 {
 	const char *kernel = getenv("MEMORY_VIEW_GUEST");
 
-	return kernel && (!strcmp(kernel, "kasan") || !strcmp(kernel, "debug-6.12"));
+	return kernel && (!strcmp(kernel, "kasan") || !strncmp(kernel, "debug-", 6));
 }
 
 int mv_open(void)
