@@ -458,8 +458,8 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 {
 	unsigned long source_addr = memview_fault_source_addr(fault);
 	struct vm_area_struct *source_vma;
+	bool write = false, asked = false;
 	unsigned int nr;
-	bool write = false;
 	vm_fault_t ret;
 
 	source_vma = memview_segment_vma(fault->segment, source_addr);
@@ -504,6 +504,13 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 			if (write)
 				return MEMVIEW_FAULT_AGAIN;
 			write = true;
+		} else if (asked) {
+			/*
+			 * It was there and has gone, or it never came: while a
+			 * userfaultfd is being closed its faults have nothing to
+			 * wait for, until the close has got this mmap_lock.
+			 */
+			return MEMVIEW_FAULT_AGAIN;
 		} else if (fault->write && fault->nr > fault->base &&
 			   !memview_fault_cached(source_vma, source_addr)) {
 			memview_fault_fill(fault, source_vma, source_addr);
@@ -519,6 +526,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 		ret = memview_fault_source(source_vma, source_addr,
 					   FAULT_FLAG_RETRY_NOWAIT |
 					   (write ? FAULT_FLAG_WRITE : 0));
+		asked = true;
 		if (!ret) {
 			if (!write)
 				memview_fault_ahead(fault, source_vma,

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NR	8UL	/* pages lent */
@@ -205,6 +207,54 @@ static void signal_during_a_blocked_fault_loses_nothing(struct fixture *f)
 	assert_true(atomic_load(&shared->faults) >= 1);
 	READS(f, 1, 6);
 	assert_int_equal(file_word(f->file, PAGE), 6);
+}
+
+/* A process that interrupts another one all the time. */
+static pid_t interrupt_for_ever(pid_t victim)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	assert_int_not_equal(pid, -1);
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (getppid() == parent && !kill(victim, SIGUSR1))
+		usleep(100);
+	_exit(0);
+}
+
+/*
+ * A close of a userfaultfd tells its faults to come again, and only then waits for
+ * the mmap_lock, to take it off the mapping: a fault that comes again under that
+ * lock, as it was interrupted just then, must give it up in between.
+ */
+static void closing_holds_up_no_fault(struct fixture *f)
+{
+	pid_t pid;
+	int uffd;
+
+	EXPECT_CALL(f->peer, op_handle_signal, SIGUSR1);
+	/* Before there is a userfaultfd that it would keep open. */
+	pid = interrupt_for_ever(f->peer->pid);
+	uffd = empty_source(f);
+	for (unsigned long i = 1; i <= 40; i++) {
+		unsigned long n = atomic_load(&shared->faults);
+
+		START(f->peer, op_write, AT(f, 1), i);
+		while (atomic_load(&shared->faults) < n + 4)
+			sched_yield();
+		close(uffd);
+		EXPECT_VALUE(0, FINISH(f->peer, "write"));
+		assert_int_equal(file_word(f->file, PAGE), i);
+		EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				    span(f, NR)));
+		uffd = uffd_open(0, 0);
+		uffd_register(uffd, source_at(f, 0), span(f, NR),
+			      UFFDIO_REGISTER_MODE_MISSING);
+	}
+	close(uffd);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 enum taken { T_REVOKE, T_UNMAP, T_REPLACE, T_REPLACE_COLLECTED, T_MUNMAP, T_TRUNCATE, T_SHRINK };
@@ -551,6 +601,7 @@ static const struct test_case cases[] = {
 	CASE_ON(peer_killed_in_a_blocked_fault, ON_UFFD),
 	CASE_ON(peer_killed_in_a_futex_on_a_blocked_page, ON(MEMFD)),
 	CASE_ON(signal_during_a_blocked_fault_loses_nothing, ON_UFFD),
+	CASE_ON(closing_holds_up_no_fault, ON_UFFD),
 	TAKEN(T_REVOKE, ON_UFFD),
 	TAKEN(T_UNMAP, ON_UFFD),
 	TAKEN(T_REPLACE, ON_UFFD),
