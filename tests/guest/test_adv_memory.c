@@ -437,6 +437,29 @@ static void put_soon(const char *path, const char *word)
 }
 
 /*
+ * Every other page of the file into another block than those before, if need be:
+ * what was reserved as the kernel booted keeps a block where it is. The fillers
+ * take small pages, too, or the file would get those of the same block again.
+ */
+static void spread_over_blocks(struct fixture *f, size_t block)
+{
+	void *filler[NR / 2];
+
+	for (unsigned long i = 0; i < NR / 2; i++) {
+		EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				    2 * i * PAGE, PAGE));
+		filler[i] = mmap(NULL, block * 3 / 4, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		assert_ptr_not_equal(filler[i], MAP_FAILED);
+		EXPECT_OK(madvise(filler[i], block * 3 / 4, MADV_NOHUGEPAGE));
+		EXPECT_OK(madvise(filler[i], block * 3 / 4, MADV_POPULATE_WRITE));
+		assert_true(file_set_word(f->file, 2 * i * PAGE, WORD(2 * i)));
+	}
+	for (unsigned long i = 0; i < NR / 2; i++)
+		munmap(filler[i], block * 3 / 4);
+}
+
+/*
  * Takes a whole block of memory away below the peer, as far as the kernel can:
  * other pages of the block may stay where they are.
  */
@@ -456,6 +479,8 @@ static void memory_block_goes_offline(struct fixture *f)
 		block = 0;
 	fclose(file);
 	assert_int_not_equal(block, 0);
+	if (must)
+		spread_over_blocks(f, block);
 	map_pages(f, 0, 0, NR, RW);
 	count_start(f, NR);
 	for (unsigned long i = 0; i < NR && !offline; i++) {
