@@ -490,8 +490,8 @@ void memview_revoke_later(struct memview *view);
 int memview_update(struct memview *view, struct memview_edit *edits,
 		   unsigned int nr, bool nowait, struct memview_result *result);
 
-/* table.c: a view keeps as many ranges as a single edit can take. */
-#define MEMVIEW_SPARES_KEPT	4U
+/* table.c: a view keeps as many ranges as most edits take. */
+#define MEMVIEW_SPARES_KEPT	2U
 
 int memview_table_init(void);
 void memview_table_exit(void);

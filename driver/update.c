@@ -318,7 +318,7 @@ static void memview_edit_trace(struct memview *view,
 /*
  * Applies the edits under memview.lock, and makes sure that there are as many
  * spare ranges as they turn out to need: as a rule, one for each map, or what a
- * view keeps, which is enough for any single edit.
+ * view keeps. What cuts more comes back for it.
  */
 static int memview_update_commit(struct memview_change *change,
 				 struct memview_edit *edits, unsigned int nr,
