@@ -138,7 +138,7 @@ static bool memview_fault_find_locked(struct memview_fault *fault)
 	struct memview *view = fault->view;
 	struct memview_range *range;
 
-	down_read(&view->lock);
+	spin_lock(&view->lock);
 	fault->gen = view->gen;
 	range = memview_table_find(view, fault->vmf->pgoff);
 	if (range) {
@@ -146,7 +146,7 @@ static bool memview_fault_find_locked(struct memview_fault *fault)
 		fault->segment = range->attach->segment;
 		kref_get(&fault->segment->ref);
 	}
-	up_read(&view->lock);
+	spin_unlock(&view->lock);
 	return range;
 }
 
@@ -670,13 +670,13 @@ vm_fault_t memview_fault_commit(struct memview_fault *fault)
 	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
 	unsigned int noreclaim;
 
-	down_read(&view->lock);
+	spin_lock(&view->lock);
 	/* Should anything allocate after all (a page table), no reclaim here. */
 	noreclaim = memalloc_noreclaim_save();
 	if (memview_fault_valid(fault))
 		ret = fault->commit(fault);
 	memalloc_noreclaim_restore(noreclaim);
-	up_read(&view->lock);
+	spin_unlock(&view->lock);
 	return ret;
 }
 

@@ -89,12 +89,12 @@ static long memview_get_info(struct memview *view, void *arg, bool nowait)
 		.max_sources	= READ_ONCE(memview_max_sources),
 		.huge_entries	= atomic64_read(&view->huge_entries),
 	};
-	down_read(&view->lock);
+	spin_lock(&view->lock);
 	info->size = memview_size(view);
 	info->nr_ranges = view->nr_ranges;
 	if (view->dead)
 		info->state |= MEMVIEW_STATE_REVOKED;
-	up_read(&view->lock);
+	spin_unlock(&view->lock);
 	return 0;
 }
 

@@ -56,10 +56,10 @@ static void memview_show_fdinfo(struct seq_file *m, struct file *file)
 	unsigned long ranges;
 	unsigned int sources;
 
-	down_read(&view->lock);
+	spin_lock(&view->lock);
 	ranges = view->nr_ranges;
 	sources = list_count_nodes(&view->attaches);
-	up_read(&view->lock);
+	spin_unlock(&view->lock);
 
 	seq_printf(m, "size:\t%llu\n", memview_size(view));
 	seq_printf(m, "ranges:\t%lu\n", ranges);
@@ -121,6 +121,7 @@ static void __exit memview_exit(void)
 	misc_deregister(&memview_device);
 	/* No file is open any more; what they left behind is in the queue. */
 	memview_source_exit();
+	memview_mm_exit();
 	destroy_workqueue(memview_wq);
 	memview_fault_exit();
 	memview_table_exit();

@@ -50,7 +50,6 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
-#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/memory-view.h>
@@ -138,8 +137,8 @@ static inline bool memview_range_eager(const struct memview_range *range)
  * @mirror_node: in memview_mirror.views
  * @spare: ranges for the next operation, by change_next; under @ops_lock
  * @nr_spare: entries of @spare
- * @lock: table against faults (readers) and invalidations (writers, who only
- *	pass through)
+ * @lock: table against invalidations, and faults that insert; a spinlock, held
+ *	for a bounded piece of work
  * @table: the ranges, by page of the view
  * @attaches: the segments the ranges map, most recent first
  * @nr_ranges: entries of @table
@@ -175,7 +174,7 @@ struct memview {
 	struct memview_range *spare;
 	unsigned long nr_spare;
 
-	struct rw_semaphore lock;
+	spinlock_t lock;
 	struct rb_root table;
 	struct list_head attaches;
 	unsigned long nr_ranges;
@@ -330,6 +329,50 @@ struct memview_call {
 };
 
 /**
+ * struct memview_running - an invalidation of a source, between start and end
+ * @node: in memview_mm.running or memview_mm.free_slots
+ * @range: what the notifiers are told, at both ends: compared, never followed
+ * @start: first address
+ * @end: end of the span
+ */
+struct memview_running {
+	struct list_head node;
+	const struct mmu_notifier_range *range;
+	unsigned long start;
+	unsigned long end;
+};
+
+/* Invalidations that run at a time in one address space, without an allocation. */
+#define MEMVIEW_RUNNING_SLOTS	16
+
+/**
+ * struct memview_mm - an address space that controls or maps views
+ * @ref: held by those who look at it, mirrors, and mappings of views
+ * @notifier: on all of it; its mm is held by mmgrab()
+ * @node: in the hash, by mm
+ * @rcu: the end of the object: look-ups are under RCU
+ * @lock: the fields below. Innermost; may be taken wherever notifiers are told.
+ * @mappings: the tracked mappings of views, by address (peers.c)
+ * @running: the invalidations of its sources, between start and end
+ * @slots: entries of @running or @free_slots
+ * @free_slots: those of @slots that are not in use
+ * @wait: for the end of any of them
+ */
+struct memview_mm {
+	struct kref ref;
+	struct mmu_notifier notifier;
+	struct hlist_node node;
+	struct rcu_head rcu;
+
+	spinlock_t lock;		/* what follows; innermost */
+	struct rb_root_cached mappings;
+	struct list_head running;
+	struct memview_running slots[MEMVIEW_RUNNING_SLOTS];
+	struct list_head free_slots;
+	wait_queue_head_t wait;
+};
+
+/**
  * struct memview_mirror - a controller's address space, mirrored
  * @ref: held by its views and segments
  * @node: in the list of all mirrors
@@ -465,6 +508,27 @@ extern unsigned long memview_max_ranges;
 extern unsigned int memview_max_sources;
 extern bool memview_gigantic_entries;
 extern struct workqueue_struct *memview_wq;
+
+/* mm.c */
+struct memview_mm *memview_mm_find(struct mm_struct *mm);
+struct memview_mm *memview_mm_make_locked(struct mm_struct *of);
+struct memview_mm *memview_mm_get_current(bool nowait);
+void memview_mm_get(struct memview_mm *mm);
+void memview_mm_put(struct memview_mm *mm);
+void memview_mm_exit(void);
+void memview_signals_block(sigset_t *old);
+int memview_signals_restore(const sigset_t *old, int err);
+bool memview_mm_running_begin(struct memview_mm *mm,
+			      const struct mmu_notifier_range *range);
+bool memview_mm_running(struct memview_mm *mm, unsigned long start,
+			unsigned long end, const u64 *seq, u64 *now);
+int memview_mm_running_wait(struct memview_mm *mm, unsigned long start,
+			    unsigned long end);
+
+/* peers.c */
+void memview_peers_release(struct memview_mm *mm);
+void memview_peers_unmap(struct memview_mm *mm, unsigned long start,
+			 unsigned long end);
 
 /* ioctl.c */
 long memview_call(struct memview *view, const struct memview_call *call);

@@ -201,7 +201,7 @@ static int memview_populate_lookup(struct memview_populate *p)
 	struct memview_range *range;
 	int err = 0;
 
-	down_read(&view->lock);
+	spin_lock(&view->lock);
 	range = memview_table_find(view, p->next);
 	if (view->dead) {
 		err = -ESHUTDOWN;
@@ -221,7 +221,7 @@ static int memview_populate_lookup(struct memview_populate *p)
 		p->write = memview_range_eager(range) &&
 			   !(p->flags & MEMVIEW_POPULATE_READ);
 	}
-	up_read(&view->lock);
+	spin_unlock(&view->lock);
 	return err;
 }
 
@@ -370,14 +370,14 @@ static int memview_populate_access(struct memview *view, pgoff_t page,
 	struct memview_range *range;
 	int ret = -ENOENT;
 
-	down_read(&view->lock);
+	spin_lock(&view->lock);
 	range = memview_table_find(view, page);
 	if (range) {
 		ret = 0;
 		if (memview_range_eager(range) && (vm_flags & VM_WRITE))
 			ret = FAULT_FLAG_WRITE;
 	}
-	up_read(&view->lock);
+	spin_unlock(&view->lock);
 	return ret;
 }
 

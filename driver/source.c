@@ -196,7 +196,7 @@ static void memview_attach_zap(struct memview_attach *attach,
 	struct memview_range *range;
 	unsigned int i, nr = 0;
 
-	down_write(&view->lock);
+	spin_lock(&view->lock);
 	for (range = memview_attach_first(attach, first, last); range;
 	     range = memview_attach_next(range, first, last)) {
 		pgoff_t file_first = memview_range_file_first(range);
@@ -220,7 +220,7 @@ static void memview_attach_zap(struct memview_attach *attach,
 	if (spans[nr].first <= spans[nr].last)
 		nr++;
 	memview_zap_begin(view);
-	up_write(&view->lock);
+	spin_unlock(&view->lock);
 
 	/*
 	 * The zap raises the notifiers of the peers' address spaces, inside a
@@ -922,9 +922,9 @@ struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 	list_add(&attach->segment_node, &segment->attaches);
 	spin_unlock(&segment->lock);
 	/* Where the next edit of the same operation finds it. */
-	down_write(&view->lock);
+	spin_lock(&view->lock);
 	list_add(&attach->view_node, &view->attaches);
-	up_write(&view->lock);
+	spin_unlock(&view->lock);
 out_unlock:
 	mutex_unlock(&mirror->lock);
 	return attach;
@@ -953,7 +953,7 @@ void memview_attach_put(struct memview_attach *attach)
 /* Drops what memview_attach_get() gave; what got no range leaves the view. */
 void memview_attach_done(struct memview_attach *attach)
 {
-	lockdep_assert_held_write(&attach->view->lock);
+	lockdep_assert_held(&attach->view->lock);
 
 	if (!attach->in_use)
 		list_del_init(&attach->view_node);

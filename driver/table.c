@@ -107,10 +107,10 @@ struct memview_range *memview_table_find(struct memview *view, pgoff_t page)
 	return NULL;
 }
 
-/* Around each change of the table or the size; for reading it is down_read(). */
+/* Around each change of the table or the size; readers take the lock alone. */
 void memview_table_write_begin(struct memview *view)
 {
-	down_write(&view->lock);
+	spin_lock(&view->lock);
 	raw_write_seqcount_begin(&view->table_seq);
 	WRITE_ONCE(view->gen, view->gen + 1);
 }
@@ -118,7 +118,7 @@ void memview_table_write_begin(struct memview *view)
 void memview_table_write_end(struct memview *view)
 {
 	raw_write_seqcount_end(&view->table_seq);
-	up_write(&view->lock);
+	spin_unlock(&view->lock);
 }
 
 static void memview_attach_index(struct memview_range *range)
@@ -270,7 +270,7 @@ void memview_change_add(struct memview_change *change, pgoff_t first,
 			pgoff_t last, pgoff_t file_first,
 			struct memview_attach *attach, u32 flags)
 {
-	lockdep_assert_held_write(&change->view->lock);
+	lockdep_assert_held(&change->view->lock);
 
 	memview_table_insert(change->view,
 			     memview_change_new(change, first, last, file_first,
@@ -344,9 +344,8 @@ int memview_change_carve(struct memview_change *change, pgoff_t first,
 {
 	struct memview *view = change->view;
 	struct memview_range *range, *next;
-	unsigned long nr = 0;
 
-	lockdep_assert_held_write(&view->lock);
+	lockdep_assert_held(&view->lock);
 
 	*removed = 0;
 	range = memview_table_first(view, first);
@@ -358,8 +357,6 @@ int memview_change_carve(struct memview_change *change, pgoff_t first,
 		return 0;
 	}
 	for (; range && range->first <= last; range = next) {
-		if (++nr % 64 == 0)
-			cond_resched();
 		next = memview_table_next(range);
 		*removed += min(range->last, last) -
 			    max(range->first, first) + 1;
@@ -410,7 +407,7 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
 	struct memview *view = change->view;
 	struct memview_range *range;
 
-	lockdep_assert_held_write(&view->lock);
+	lockdep_assert_held(&view->lock);
 
 	if (2 * memview_table_ends(view, first, last) > change->nr_spare)
 		return -EAGAIN;
@@ -425,7 +422,6 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
 		memview_change_touch(change, range, MEMVIEW_RANGE_ALTERED);
 		range->file = (range->file & ~MEMVIEW_RANGE_FLAGS) |
 			      (flags & MEMVIEW_RANGE_FLAGS);
-		cond_resched();
 	}
 	return 0;
 }
@@ -437,7 +433,7 @@ void memview_change_undo(struct memview_change *change)
 	struct memview *view = change->view;
 	struct memview_range *range;
 
-	lockdep_assert_held_write(&view->lock);
+	lockdep_assert_held(&view->lock);
 
 	/* Make room first: what was there lay where something was added. */
 	for (range = change->touched; range; range = range->change_next)
@@ -448,7 +444,6 @@ void memview_change_undo(struct memview_change *change)
 		unsigned long what = range->file;
 
 		change->touched = range->change_next;
-		cond_resched();
 		if (what & MEMVIEW_RANGE_ADDED) {
 			memview_change_give(change, range);
 			continue;
@@ -506,7 +501,7 @@ void memview_table_clear(struct memview *view, struct list_head *idle,
 {
 	struct memview_attach *attach;
 
-	lockdep_assert_held_write(&view->lock);
+	lockdep_assert_held(&view->lock);
 
 	list_for_each_entry(attach, &view->attaches, view_node) {
 		attach->ranges = RB_ROOT_CACHED;

@@ -66,7 +66,6 @@ static int memview_protect_check(struct memview *view,
 			return -EACCES;
 		changes |= memview_range_flags(range) != edit->flags;
 		next = range->last + 1;
-		cond_resched();
 	}
 	return next > edit->last ? changes : -ENOENT;
 }
@@ -143,11 +142,11 @@ static void memview_edits_put(struct memview *view, struct memview_edit *edits,
 {
 	unsigned int i;
 
-	down_write(&view->lock);
+	spin_lock(&view->lock);
 	for (i = 0; i < nr; i++)
 		if (edits[i].attach)
 			memview_attach_done(edits[i].attach);
-	up_write(&view->lock);
+	spin_unlock(&view->lock);
 }
 
 /*
@@ -231,8 +230,6 @@ static int memview_update_apply(struct memview_change *change,
 		err = memview_edit_apply(change, &edits[i]);
 		if (!err && view->nr_ranges > before && view->nr_ranges > limit)
 			err = -ENOSPC;
-		if (i % 64 == 63)
-			cond_resched();
 	}
 	if (err) {
 		*failed = i - 1;
@@ -331,9 +328,9 @@ static int memview_update_commit(struct memview_change *change,
 	int err;
 
 	if (MEMVIEW_BROKEN_zap_first) {
-		down_write(&view->lock);
+		spin_lock(&view->lock);
 		memview_zap_begin(view);
-		up_write(&view->lock);
+		spin_unlock(&view->lock);
 		memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
 		memview_zap_end(view);
 	}

@@ -104,7 +104,7 @@ struct memview *memview_create(void)
 	kref_init(&view->ref);
 	view->inode = inode;
 	mutex_init(&view->ops_lock);
-	init_rwsem(&view->lock);
+	spin_lock_init(&view->lock);
 	view->table = RB_ROOT;
 	seqcount_init(&view->table_seq);
 	INIT_LIST_HEAD(&view->attaches);
@@ -154,7 +154,7 @@ void memview_put(struct memview *view)
  */
 void memview_zap_begin(struct memview *view)
 {
-	lockdep_assert_held_write(&view->lock);
+	lockdep_assert_held(&view->lock);
 	atomic_inc(&view->zapping);
 }
 

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Address spaces that control or map views: one object and one mmu notifier each.
+ *
+ * The notifier tells of the end of the address space, of page tables that are
+ * about to go (peers.c), and of the end of an invalidation (source.c, fault.c).
+ * What is invalidated in a source its interval notifiers say: they can refuse what
+ * may not sleep, and this one, which is told of ends, must not refuse.
+ */
+
+#include <linux/hashtable.h>
+#include <linux/sched/signal.h>
+#include <linux/signal.h>
+#include <linux/slab.h>
+
+#include "memview.h"
+
+#define MEMVIEW_MMS_BITS	8
+
+/* Looked up under RCU. */
+static DEFINE_HASHTABLE(memview_mms, MEMVIEW_MMS_BITS);
+static DEFINE_SPINLOCK(memview_mms_lock);
+
+static struct memview_mm *memview_mm_of(struct mmu_notifier *notifier)
+{
+	return container_of(notifier, struct memview_mm, notifier);
+}
+
+static void memview_mm_release(struct mmu_notifier *notifier,
+			       struct mm_struct *mm)
+{
+	memview_peers_release(memview_mm_of(notifier));
+}
+
+/* The OOM reaper cannot wait, and leaves mappings of views alone. */
+static int memview_mm_invalidate_start(struct mmu_notifier *notifier,
+				       const struct mmu_notifier_range *range)
+{
+	if (mmu_notifier_range_blockable(range) &&
+	    range->event == MMU_NOTIFY_UNMAP)
+		memview_peers_unmap(memview_mm_of(notifier), range->start,
+				    range->end);
+	return 0;
+}
+
+static void memview_mm_invalidate_end(struct mmu_notifier *notifier,
+				      const struct mmu_notifier_range *range)
+{
+	struct memview_mm *mm = memview_mm_of(notifier);
+	struct memview_running *running;
+
+	/* What concerns a source, this very task has put there. */
+	if (list_empty(&mm->running))
+		return;
+	spin_lock(&mm->lock);
+	list_for_each_entry(running, &mm->running, node) {
+		if (running->range != range)
+			continue;
+		list_del(&running->node);
+		if (running >= mm->slots &&
+		    running < mm->slots + ARRAY_SIZE(mm->slots))
+			list_add(&running->node, &mm->free_slots);
+		else
+			kfree(running);
+		/* Pairs with the look at the queue in prepare_to_wait(). */
+		wake_up_all(&mm->wait);
+		break;
+	}
+	spin_unlock(&mm->lock);
+}
+
+static void memview_mm_free(struct mmu_notifier *notifier)
+{
+	struct memview_mm *mm = memview_mm_of(notifier);
+
+	kfree_rcu(mm, rcu);
+}
+
+static const struct mmu_notifier_ops memview_mm_ops = {
+	.release = memview_mm_release,
+	.invalidate_range_start = memview_mm_invalidate_start,
+	.invalidate_range_end = memview_mm_invalidate_end,
+	.free_notifier = memview_mm_free,
+};
+
+/**
+ * memview_mm_find - the object of an address space
+ * @mm: whose
+ *
+ * Return: it, with a reference, or NULL
+ */
+struct memview_mm *memview_mm_find(struct mm_struct *mm)
+{
+	struct memview_mm *found = NULL, *each;
+
+	rcu_read_lock();
+	hash_for_each_possible_rcu(memview_mms, each, node, (unsigned long)mm) {
+		if (each->notifier.mm == mm &&
+		    kref_get_unless_zero(&each->ref)) {
+			found = each;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/**
+ * memview_signals_block - keep signals from ending what they would
+ * @old: for memview_signals_restore()
+ *
+ * mm_take_all_locks() gives up on any pending signal, so that a large process
+ * under a profiler's timer would never get through. What is done meanwhile is
+ * bounded work: it must not wait for user space.
+ */
+void memview_signals_block(sigset_t *old)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, old);
+}
+
+/**
+ * memview_signals_restore - the end of memview_signals_block()
+ * @old: what it has written
+ * @err: of what was done meanwhile
+ *
+ * Return: @err; for -EINTR, -ERESTARTNOINTR: what is pending could not be blocked
+ * (SIGKILL that had come already, task work), and is dealt with on the way to user
+ * mode. -EAGAIN where nothing is pending any more.
+ */
+int memview_signals_restore(const sigset_t *old, int err)
+{
+	sigset_t mask = *old;
+
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	if (err != -EINTR)
+		return err;
+	return signal_pending(current) ? -ERESTARTNOINTR : -EAGAIN;
+}
+
+static int memview_mm_register(struct memview_mm *mm, struct mm_struct *of)
+{
+	sigset_t old;
+	int err;
+
+	do {
+		memview_signals_block(&old);
+		err = __mmu_notifier_register(&mm->notifier, of);
+		err = memview_signals_restore(&old, err);
+	} while (err == -EAGAIN);
+	return err;
+}
+
+/**
+ * memview_mm_make_locked - the object of an address space, made if need be
+ * @of: whose; its mmap_lock is held for writing, and nothing else
+ *
+ * Return: it, with a reference, or -ENOMEM, -ERESTARTNOINTR
+ */
+struct memview_mm *memview_mm_make_locked(struct mm_struct *of)
+{
+	struct memview_mm *mm;
+	unsigned int i;
+	int err;
+
+	lockdep_assert_held_write(&of->mmap_lock);
+
+	mm = memview_mm_find(of);
+	if (mm)
+		return mm;
+	mm = kzalloc(sizeof(*mm), GFP_KERNEL_ACCOUNT);
+	if (!mm)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&mm->ref);
+	spin_lock_init(&mm->lock);
+	mm->mappings = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&mm->running);
+	INIT_LIST_HEAD(&mm->free_slots);
+	for (i = 0; i < ARRAY_SIZE(mm->slots); i++)
+		list_add(&mm->slots[i].node, &mm->free_slots);
+	init_waitqueue_head(&mm->wait);
+	mm->notifier.ops = &memview_mm_ops;
+	err = memview_mm_register(mm, of);
+	if (err) {
+		kfree(mm);
+		return ERR_PTR(err);
+	}
+
+	spin_lock(&memview_mms_lock);
+	hash_add_rcu(memview_mms, &mm->node, (unsigned long)of);
+	spin_unlock(&memview_mms_lock);
+	return mm;
+}
+
+/**
+ * memview_mm_get_current - the object of this process's address space
+ * @nowait: -EAGAIN rather than make one
+ *
+ * Context: no lock is held; waits for the mmap_lock, and can be killed.
+ * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR, -EAGAIN
+ */
+struct memview_mm *memview_mm_get_current(bool nowait)
+{
+	struct memview_mm *mm = memview_mm_find(current->mm);
+
+	if (mm)
+		return mm;
+	if (nowait)
+		return ERR_PTR(-EAGAIN);
+	if (mmap_write_lock_killable(current->mm))
+		return ERR_PTR(-EINTR);
+	mm = memview_mm_make_locked(current->mm);
+	mmap_write_unlock(current->mm);
+	return mm;
+}
+
+void memview_mm_get(struct memview_mm *mm)
+{
+	kref_get(&mm->ref);
+}
+
+static void memview_mm_release_ref(struct kref *ref)
+	__releases(&memview_mms_lock)
+{
+	struct memview_mm *mm = container_of(ref, struct memview_mm, ref);
+
+	hash_del_rcu(&mm->node);
+	spin_unlock(&memview_mms_lock);
+	mmu_notifier_put(&mm->notifier);
+}
+
+/* Sleeps in no case. */
+void memview_mm_put(struct memview_mm *mm)
+{
+	kref_put_lock(&mm->ref, memview_mm_release_ref, &memview_mms_lock);
+}
+
+/* The module goes: no object is left, but perhaps some are still to be freed. */
+void memview_mm_exit(void)
+{
+	mmu_notifier_synchronize();
+}
+
+/**
+ * memview_mm_running_begin - an invalidation of a source begins
+ * @mm: of the controller
+ * @range: as the notifier is told; it can wait
+ *
+ * Until memview_mm_invalidate_end() is told of @range, memview_mm_running() is
+ * true of it. To be called before the source's sequence changes: who then finds
+ * neither this nor a new sequence has looked before.
+ *
+ * Context: any lock of the core's may be held: nothing here waits or reclaims.
+ * Return: false where there is no memory to remember it
+ */
+bool memview_mm_running_begin(struct memview_mm *mm,
+			      const struct mmu_notifier_range *range)
+{
+	struct memview_running *running;
+
+	spin_lock(&mm->lock);
+	/* Another source of the same range has been here. */
+	list_for_each_entry(running, &mm->running, node)
+		if (running->range == range)
+			goto out_unlock;
+	running = list_first_entry_or_null(&mm->free_slots,
+					   struct memview_running, node);
+	if (running)
+		list_del(&running->node);
+	else
+		running = kmalloc(sizeof(*running), GFP_NOWAIT | __GFP_NOWARN);
+	if (running) {
+		running->range = range;
+		running->start = range->start;
+		running->end = range->end;
+		list_add(&running->node, &mm->running);
+	}
+out_unlock:
+	spin_unlock(&mm->lock);
+	return running;
+}
+
+/**
+ * memview_mm_running - is a span of the controller's being invalidated?
+ * @mm: of the controller
+ * @start: first address of the span, which lies in a source
+ * @end: its end
+ * @seq: the source's sequence
+ * @now: written: @seq, as it was when nothing was running
+ *
+ * With false, and as long as @seq stays what it was, no page of the span goes.
+ */
+bool memview_mm_running(struct memview_mm *mm, unsigned long start,
+			unsigned long end, const u64 *seq, u64 *now)
+{
+	struct memview_running *running;
+	bool found = false;
+
+	spin_lock(&mm->lock);
+	list_for_each_entry(running, &mm->running, node) {
+		if (running->start < end && start < running->end) {
+			found = true;
+			break;
+		}
+	}
+	*now = READ_ONCE(*seq);
+	spin_unlock(&mm->lock);
+	return found;
+}
+
+/**
+ * memview_mm_running_wait - wait until a span is not being invalidated
+ * @mm: of the controller
+ * @start: first address of the span
+ * @end: its end
+ *
+ * Context: no lock is held: what runs may need any of them.
+ * Return: 0, or -ERESTARTSYS when killed
+ */
+int memview_mm_running_wait(struct memview_mm *mm, unsigned long start,
+			    unsigned long end)
+{
+	const u64 seq = 0;
+	u64 now;
+
+	return wait_event_killable(mm->wait, !memview_mm_running(mm, start, end,
+								 &seq, &now));
+}
