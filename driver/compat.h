@@ -84,18 +84,6 @@ static inline void vma_end_read(struct vm_area_struct *vma) {}
  */
 #define MEMVIEW_HUGE IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP)
 
-#if MEMVIEW_HUGE
-/* 6.17 did away with pfn_t. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
-#include <linux/pfn_t.h>
-
-#define memview_insert_pmd(vmf, pfn, write) \
-	vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), write)
-#else
-#define memview_insert_pmd(vmf, pfn, write) vmf_insert_pfn_pmd(vmf, pfn, write)
-#endif
-#endif /* MEMVIEW_HUGE */
-
 /*
  * The same for 1 GiB. Before 7.2 userfaultfd lets any mapping be registered for
  * asynchronous write protection, and who takes that back from a PUD entry gets

@@ -5,7 +5,7 @@
  *   1. look up the range, under RCU
  *   2. snapshot a window of the source around the page, and have the source
  *      fault in the page itself where that is needed
- *   3. under memview.lock, re-validate and insert (R2)
+ *   3. under the lock of the page table, re-validate and insert (R2)
  *
  * The controller's mmap_lock is only tried while the peer's is held: two
  * processes that view each other would deadlock. When it is not to be had, or
@@ -23,6 +23,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/userfaultfd_k.h>
+#include <asm/pgalloc.h>
 #include <asm/trap_pf.h>
 #include <asm/trapnr.h>
 
@@ -46,7 +47,6 @@ int __init memview_fault_init(void)
 	memview_fault_cache = kmem_cache_create("memview_fault",
 						sizeof(struct memview_fault), 0,
 						0, memview_fault_ctor);
-	memview_huge_init();
 	return memview_fault_cache ? 0 : -ENOMEM;
 }
 
@@ -545,7 +545,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 	}
 }
 
-/* The page under @fault cannot lose W or go away before memview.lock is free. */
+/* The page cannot lose W or go away before the lock of memview_fault_valid() is free. */
 void memview_fault_dirty(unsigned long pfn)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
@@ -587,44 +587,45 @@ static void memview_fault_set_pte(struct memview_fault *fault, pte_t *ptep,
 		   pte_mkspecial(pfn_pte(pfn, fault->prots[write])));
 }
 
-/*
- * Called for the first page of the window, with the page table locked; the whole
- * window lies in it.
- */
-static int memview_fault_set_ptes(pte_t *ptep, unsigned long addr, void *data)
-{
-	struct memview_fault *fault = data;
-	unsigned int i;
-
-	for (i = 0; i < fault->nr; i++, addr += PAGE_SIZE)
-		memview_fault_set_pte(fault, ptep + i, addr, fault->pfns[i]);
-	return 0;
-}
-
-/*
- * All pages under one page-table lock. Not by vmf_insert_pfn_prot(), which takes
- * one for each, leaves a present entry as it is, and looks up the memory type,
- * which is the same for all that a page table of the source can have here: RAM.
- */
-static vm_fault_t memview_fault_insert(struct memview_fault *fault)
-{
-	if (apply_to_page_range(fault->vmf->vma->vm_mm, fault->addr, PAGE_SIZE,
-				memview_fault_set_ptes, fault))
-		return VM_FAULT_OOM;
-	atomic64_inc(&fault->view->faults);
-	return VM_FAULT_NOPAGE;
-}
-
-/* Does what the fault was resolved by still stand? */
-static bool memview_fault_valid(struct memview_fault *fault)
+/* Is the range still in the table as it was found, at whatever else has changed? */
+static bool memview_fault_range_stands(struct memview_fault *fault)
 {
 	struct memview *view = fault->view;
 	struct memview_range *range;
+	bool stands = false;
+	unsigned int seq;
 
-	lockdep_assert_held(&view->lock);
+	rcu_read_lock();
+	seq = raw_read_seqcount(&view->table_seq);
+	range = memview_table_find(view, fault->vmf->pgoff);
+	if (range && !(seq & 1)) {
+		unsigned long file = READ_ONCE(range->file);
+		struct memview_attach *attach = READ_ONCE(range->attach);
 
+		stands = READ_ONCE(range->first) == fault->first &&
+			 READ_ONCE(range->last) == fault->last &&
+			 file / MEMVIEW_RANGE_PAGE == fault->file_first &&
+			 (file & MEMVIEW_RANGE_FLAGS) == fault->flags &&
+			 !read_seqcount_retry(&view->table_seq, seq) &&
+			 attach->segment == fault->segment;
+	}
+	rcu_read_unlock();
+	return stands;
+}
+
+/*
+ * Does what the fault was resolved by still stand? Then whoever changes it from now
+ * on zaps what is inserted before the lock is dropped.
+ *
+ * Context: the lock of the page table that the fault is in, after a full barrier; or
+ * memview.lock.
+ */
+static bool memview_fault_valid(struct memview_fault *fault)
+{
 	if (MEMVIEW_BROKEN_no_revalidate)
 		return true;
+	if (fault->mapping && !READ_ONCE(fault->mapping->tracked))
+		return false;
 	if (mmu_interval_read_retry(&fault->segment->notifier, fault->seq))
 		return false;
 	/*
@@ -634,14 +635,45 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE &&
 	    !MEMVIEW_BROKEN_suspect)
 		return false;
-	if (view->gen == fault->gen)
-		return true;
-	/* The table has changed, perhaps elsewhere. */
-	range = memview_table_find(view, fault->vmf->pgoff);
-	return range && range->attach->segment == fault->segment &&
-	       range->first == fault->first && range->last == fault->last &&
-	       memview_range_file_first(range) == fault->file_first &&
-	       memview_range_flags(range) == fault->flags;
+	return READ_ONCE(fault->view->gen) == fault->gen ||
+	       memview_fault_range_stands(fault);
+}
+
+/*
+ * All pages of the window, which lies in one page table. Not by
+ * vmf_insert_pfn_prot(), which takes the lock for each, leaves a present entry as it
+ * is, and looks up the memory type, which is the same for all that a page table of
+ * the source can have here: RAM.
+ */
+static vm_fault_t memview_fault_insert(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
+	unsigned long addr = fault->addr;
+	spinlock_t *ptl;	/* of the page table */
+	unsigned int i;
+	pte_t *ptep;
+
+	/*
+	 * A zap that has not seen the page table has published before what it
+	 * zaps for, and we see that. Pairs with memview_zap() and
+	 * memview_mapping_untrack().
+	 */
+	smp_mb();
+	ptl = pte_lockptr(vmf->vma->vm_mm, vmf->pmd);
+	spin_lock(ptl);
+	if (memview_fault_valid(fault)) {
+		/* A page table stays while the mapping is locked. */
+		ptep = pte_offset_kernel(vmf->pmd, addr);
+		for (i = 0; i < fault->nr; i++, addr += PAGE_SIZE)
+			memview_fault_set_pte(fault, ptep + i, addr,
+					      fault->pfns[i]);
+		ret = VM_FAULT_NOPAGE;
+	}
+	spin_unlock(ptl);
+	if (ret == VM_FAULT_NOPAGE)
+		atomic64_inc(&fault->view->faults);
+	return ret;
 }
 
 void memview_fault_set_prots(struct memview_fault *fault)
@@ -655,29 +687,82 @@ void memview_fault_set_prots(struct memview_fault *fault)
 	fault->prots[1] = vm_get_page_prot(vm_flags | rights);
 }
 
-/* What insertion needs and can sleep for. */
-static vm_fault_t memview_fault_prepare(struct memview_fault *fault)
-{
-	fault->commit = memview_fault_insert;
-	memview_fault_set_prots(fault);
-	/* Allocate the page table here, where that may reclaim. */
-	return memview_fault_table(fault);
-}
-
+/**
+ * memview_fault_commit - do what memview.lock and not a page table's keeps valid
+ * @fault: with fault->commit
+ *
+ * Whoever changes what the fault was resolved by takes the lock, too, after that has
+ * been published and before the zap. So the zap sees a huge entry, which, unlike a
+ * page table, it looks for without a lock and passes over for good if it is not
+ * there; and what debuggers read is over when the call that takes it away returns.
+ */
 vm_fault_t memview_fault_commit(struct memview_fault *fault)
 {
 	struct memview *view = fault->view;
 	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
-	unsigned int noreclaim;
 
 	spin_lock(&view->lock);
-	/* Should anything allocate after all (a page table), no reclaim here. */
-	noreclaim = memalloc_noreclaim_save();
 	if (memview_fault_valid(fault))
 		ret = fault->commit(fault);
-	memalloc_noreclaim_restore(noreclaim);
 	spin_unlock(&view->lock);
 	return ret;
+}
+
+static bool memview_pmd_is_table(pmd_t pmd)
+{
+	return !pmd_none(pmd) && !pmd_leaf(pmd);
+}
+
+/*
+ * Makes sure that there is a page table. Where a huge entry could come instead, both
+ * go in under the core's lock, and only where neither is. Nothing is held while a
+ * page table is allocated: a huge entry is then not made, see memview_huge_insert().
+ *
+ * Return: 0, VM_FAULT_NOPAGE where there is a huge entry now, VM_FAULT_OOM
+ */
+vm_fault_t memview_fault_table(struct memview_fault *fault)
+{
+	struct mm_struct *mm = fault->vmf->vma->vm_mm;
+	struct vm_fault *vmf = fault->vmf;
+	bool alloc = false;
+	spinlock_t *ptl;	/* of the PMD */
+	int err = 0;
+
+	if (memview_pmd_is_table(READ_ONCE(*vmf->pmd)))
+		return 0;
+
+	ptl = pmd_lock(mm, vmf->pmd);
+	if (pmd_none(*vmf->pmd)) {
+		if (vmf->prealloc_pte) {
+			mm_inc_nr_ptes(mm);
+			/* As in pmd_install(): what is in it, then where it is. */
+			smp_wmb();
+			pmd_populate(mm, vmf->pmd, vmf->prealloc_pte);
+			vmf->prealloc_pte = NULL;
+		} else {
+			atomic_inc(&fault->mapping->tables);
+			alloc = true;
+		}
+	}
+	spin_unlock(ptl);
+	if (alloc) {
+		err = apply_to_page_range(mm, fault->addr, PAGE_SIZE, NULL, NULL);
+		atomic_dec(&fault->mapping->tables);
+	}
+	if (err)
+		return VM_FAULT_OOM;
+	return memview_pmd_is_table(READ_ONCE(*vmf->pmd)) ? 0 : VM_FAULT_NOPAGE;
+}
+
+/* What insertion needs and can sleep for, and the insertion. */
+static vm_fault_t memview_fault_install(struct memview_fault *fault)
+{
+	vm_fault_t ret;
+
+	memview_fault_set_prots(fault);
+	/* Allocate the page table here, where that may reclaim. */
+	ret = memview_fault_table(fault);
+	return ret ?: memview_fault_insert(fault);
 }
 
 /* Leaves word for the retry of this task. */
@@ -724,6 +809,22 @@ static vm_fault_t memview_fault_note_get(struct memview_fault *fault)
 	return error;
 }
 
+/* The core comes again with the mmap_lock. */
+static vm_fault_t memview_fault_unlock_vma(struct memview_fault *fault)
+{
+	/* Until we have returned nothing else would hold view and module. */
+	fault->pinned = get_file(fault->vmf->vma->vm_file);
+	vma_end_read(fault->vmf->vma);
+	return VM_FAULT_RETRY;
+}
+
+/* Again, without the lock being dropped; but not past a SIGKILL. */
+static vm_fault_t memview_fault_spin(void)
+{
+	return fatal_signal_pending(current) || (current->flags & PF_EXITING) ?
+	       VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+}
+
 /*
  * Waits for the controller's mmap_lock, or for the source's fault (I/O, a
  * userfaultfd handler), without the peer's lock; then the fault comes again.
@@ -743,20 +844,11 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	pgoff_t pgoff = vmf->pgoff;
 	vm_fault_t ret = 0;
 
-	/*
-	 * The core comes again with the mmap_lock, which can wait. Until we have
-	 * returned the file is held, as below.
-	 */
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
-		fault->pinned = get_file(vmf->vma->vm_file);
-		vma_end_read(vmf->vma);
-		return VM_FAULT_RETRY;
-	}
-	/* Again, without the lock being dropped; but not past a SIGKILL. */
+	/* With the mmap_lock it can wait. */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		return memview_fault_unlock_vma(fault);
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return fatal_signal_pending(current) ||
-		       (current->flags & PF_EXITING) ? VM_FAULT_SIGBUS :
-						       VM_FAULT_NOPAGE;
+		return memview_fault_spin();
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 	flags |= vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
@@ -802,13 +894,45 @@ static vm_fault_t memview_fault_try(struct memview_fault *fault,
 		mmap_read_unlock(mm);
 	if (ret & VM_FAULT_RETRY)
 		return memview_fault_wait(fault, mm);
-	if (!ret && fault->huge)
+	if (ret)
+		return ret;
+	if (fault->huge)
 		return memview_huge_install(fault);
-	if (!ret && !fault->buf)
-		ret = memview_fault_prepare(fault);
-	if (!ret)
-		ret = memview_fault_commit(fault);
-	return ret;
+	return fault->buf ? memview_fault_commit(fault) :
+			    memview_fault_install(fault);
+}
+
+/* Sees to it that zaps find the mapping. */
+static vm_fault_t memview_fault_track(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+	struct vm_area_struct *vma = vmf->vma;
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long addr = vmf->address;
+	int err;
+
+	fault->mapping = READ_ONCE(vma->vm_private_data);
+	if (likely(fault->mapping && READ_ONCE(fault->mapping->tracked)))
+		return 0;
+	/* See peers.c: only under the mmap_lock. */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		return memview_fault_unlock_vma(fault);
+	err = memview_mapping_track(fault->view, vma);
+	fault->mapping = READ_ONCE(vma->vm_private_data);
+	if (err != -ENXIO)
+		return err ? VM_FAULT_OOM : 0;
+
+	if ((vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
+	    !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT)) {
+		fault->pinned = get_file(vma->vm_file);
+		mmap_read_unlock(mm);
+		memview_mapping_register(mm, addr, fault->pinned);
+		return VM_FAULT_RETRY;
+	}
+	memview_mapping_register_later(fault->view, vma, addr);
+	if (vmf->flags & FAULT_FLAG_ALLOW_RETRY)
+		return VM_FAULT_RETRY;
+	return memview_fault_spin();
 }
 
 static vm_fault_t memview_fault_once(struct memview_fault *fault)
@@ -817,6 +941,9 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 	vm_fault_t ret;
 
 	fault->segment = NULL;
+	ret = fault->buf ? 0 : memview_fault_track(fault);
+	if (ret)
+		return ret;
 	ret = memview_fault_lookup(fault);
 	if (!ret && fault->huge && !memview_huge_range(fault) &&
 	    !memview_fault_by_pages(fault))
@@ -843,7 +970,8 @@ static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
 	if (!fault)
 		return NULL;
 	fault->vmf = vmf;
-	fault->view = vmf->vma->vm_private_data;
+	fault->view = memview_of_file(vmf->vma->vm_file);
+	fault->mapping = NULL;
 	fault->write = vmf->flags & FAULT_FLAG_WRITE;
 	fault->huge = 0;
 	fault->no_write = false;
@@ -984,26 +1112,6 @@ static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * fork(2) copies entries of VM_PFNMAP mappings under no lock that a zap takes,
- * so a revoked one could come back in the child: let children start empty.
- * dup_mmap() looks at the flag after this call.
- */
-static void memview_vma_open(struct vm_area_struct *vma)
-{
-	if (vma->vm_mm != current->mm)
-		vm_flags_set(vma, VM_WIPEONFORK);
-	else
-		memview_pud_drop_moved(vma);
-	/* Without memory it is not populated, which nobody has a right to. */
-	memview_peer_add(vma->vm_private_data, vma->vm_mm);
-}
-
-static void memview_vma_close(struct vm_area_struct *vma)
-{
-	memview_peer_remove(vma->vm_private_data, vma->vm_mm);
-}
-
-/*
  * The core faults under the lock of the VMA alone where there is this operation,
  * and asks it first about what is mapped already, under RCU: nothing, for us.
  */
@@ -1017,7 +1125,7 @@ static const struct vm_operations_struct memview_vm_ops = {
 	.open		= memview_vma_open,
 	.close		= memview_vma_close,
 	.fault		= memview_fault,
-	.may_split	= memview_pud_may_split,
+	.may_split	= memview_vma_may_split,
 	.huge_fault	= memview_huge_fault,
 	.map_pages	= memview_map_pages,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
@@ -1030,7 +1138,7 @@ static const struct vm_operations_struct memview_exec_vm_ops = {
 	.open		= memview_vma_open,
 	.close		= memview_vma_close,
 	.fault		= memview_fault,
-	.may_split	= memview_pud_may_split,
+	.may_split	= memview_vma_may_split,
 	.huge_fault	= memview_huge_fault,
 	.pfn_mkwrite	= memview_pfn_mkwrite,
 	.mprotect	= memview_mprotect,

@@ -14,6 +14,7 @@
  * struct memview_fault - a fault in flight
  * @vmf: the peer's fault
  * @view: the view
+ * @mapping: the peer's mapping; NULL for those who only look (access)
  * @write: the access is a write
  * @huge: order of the huge entry by which it is to be resolved, or not at all;
  *	0: by pages
@@ -35,13 +36,14 @@
  * @pfns: the snapshot, as hmm_range_fault() has it; with @huge, some page of
  *	each block
  * @pinned: the view file, once the peer's lock has been dropped
- * @commit: what to do under memview.lock with a snapshot that still stands
+ * @commit: what memview_fault_commit() does with a snapshot that still stands
  * @buf: for memview_access_commit()
  * @len: bytes of @buf, none beyond the page
  */
 struct memview_fault {
 	struct vm_fault *vmf;
 	struct memview *view;
+	struct memview_mapping *mapping;
 	bool write;
 	unsigned int huge;
 	struct file *pinned;
@@ -85,21 +87,10 @@ memview_fault_source_addr(const struct memview_fault *fault)
 				    (page - fault->first));
 }
 
-/* Allocates the page table that the fault is in, if there is none. */
-static inline vm_fault_t memview_fault_alloc_table(struct memview_fault *fault)
-{
-	struct vm_fault *vmf = fault->vmf;
-
-	if (pmd_none(*vmf->pmd) &&
-	    apply_to_page_range(vmf->vma->vm_mm, fault->addr, PAGE_SIZE, NULL,
-				NULL))
-		return VM_FAULT_OOM;
-	return 0;
-}
+vm_fault_t memview_fault_table(struct memview_fault *fault);
 
 /* huge.c */
 #if MEMVIEW_HUGE
-void memview_huge_init(void);
 vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order);
 bool memview_huge_range(struct memview_fault *fault);
 bool memview_huge_source(struct memview_fault *fault,
@@ -107,10 +98,8 @@ bool memview_huge_source(struct memview_fault *fault,
 			 unsigned long source_addr);
 bool memview_huge_around(struct memview_fault *fault, unsigned long source_addr);
 vm_fault_t memview_huge_install(struct memview_fault *fault);
-vm_fault_t memview_fault_table(struct memview_fault *fault);
 #else
 #define memview_huge_fault NULL
-static inline void memview_huge_init(void) { }
 static inline bool memview_huge_range(struct memview_fault *fault)
 {
 	return false;
@@ -134,7 +123,6 @@ static inline vm_fault_t memview_huge_install(struct memview_fault *fault)
 	return VM_FAULT_FALLBACK;
 }
 
-#define memview_fault_table memview_fault_alloc_table
 #endif
 
 /* Does the source map the page of the snapshot by a huge entry? */
@@ -160,8 +148,6 @@ bool memview_pud_fits(const struct vm_fault *vmf);
 vm_fault_t memview_pud_install(struct memview_fault *fault);
 void memview_pud_drop(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end);
-void memview_pud_drop_moved(struct vm_area_struct *vma);
-int memview_pud_may_split(struct vm_area_struct *vma, unsigned long addr);
 #define MEMVIEW_PUD_ORDER	HPAGE_PUD_ORDER
 #else
 static inline bool memview_pud_fits(const struct vm_fault *vmf)
@@ -179,11 +165,6 @@ static inline void memview_pud_drop(struct vm_area_struct *vma,
 {
 }
 
-static inline void memview_pud_drop_moved(struct vm_area_struct *vma)
-{
-}
-
-#define memview_pud_may_split NULL
 #define MEMVIEW_PUD_ORDER	UINT_MAX
 #endif
 

@@ -14,70 +14,10 @@
  */
 
 #include <linux/file.h>
-#include <linux/hash.h>
 #include <linux/hugetlb.h>
 #include <linux/userfaultfd_k.h>
 
 #include "fault.h"
-
-#define MEMVIEW_PMD_LOCK_BITS	6
-
-/*
- * Serialise page tables against huge entries, for each PUD of a peer: both are
- * made under its mmap_lock for reading, or the lock of the VMA, and what makes
- * the one warns when it finds the other. Under the lock the PMD is looked at
- * again, and either goes in only where neither is. A page table then stays until
- * the mapping goes away (MADV_DONTNEED, which frees empty ones since 6.14, is not
- * for VM_PFNMAP), so what has found one needs the lock no more. A huge entry may
- * vanish at any time, by a zap, which takes no lock of ours. Nothing else makes
- * either of them in these mappings without both locks for writing, but for
- * userfaultfd with write protection: see memview_huge_range().
- */
-static struct mutex memview_pmd_locks[1 << MEMVIEW_PMD_LOCK_BITS];
-
-void memview_huge_init(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(memview_pmd_locks); i++)
-		mutex_init(&memview_pmd_locks[i]);
-}
-
-static struct mutex *memview_pmd_lock(struct vm_fault *vmf)
-{
-	unsigned long key = (unsigned long)vmf->vma->vm_mm +
-			    (vmf->address >> PUD_SHIFT);
-
-	return &memview_pmd_locks[hash_long(key, MEMVIEW_PMD_LOCK_BITS)];
-}
-
-static bool memview_pmd_is_table(pmd_t pmd)
-{
-	return !pmd_none(pmd) && !pmd_leaf(pmd);
-}
-
-/**
- * memview_fault_table - make sure that there is a page table
- * @fault: to be resolved by pages
- *
- * Return: 0, VM_FAULT_NOPAGE where there is a huge entry now, VM_FAULT_OOM
- */
-vm_fault_t memview_fault_table(struct memview_fault *fault)
-{
-	struct vm_fault *vmf = fault->vmf;
-	struct mutex *lock = memview_pmd_lock(vmf);
-	vm_fault_t ret;
-
-	if (memview_pmd_is_table(READ_ONCE(*vmf->pmd)))
-		return 0;
-	/* Zaps, and with them reclaim, never wait for it. */
-	mutex_lock(lock);
-	ret = memview_fault_alloc_table(fault);
-	if (!ret && !memview_pmd_is_table(READ_ONCE(*vmf->pmd)))
-		ret = VM_FAULT_NOPAGE;
-	mutex_unlock(lock);
-	return ret;
-}
 
 static unsigned long memview_huge_size(const struct memview_fault *fault)
 {
@@ -225,56 +165,63 @@ bool memview_huge_around(struct memview_fault *fault, unsigned long source_addr)
 }
 
 /*
- * An entry for a block beside the one that faulted, if there is nothing. Like
- * vmf_insert_pfn_pmd(), which looks up the memory type each time.
+ * An entry for a block, if there is nothing, and W for one of the same page that is
+ * there. Like vmf_insert_pfn_pmd(), which looks up the memory type each time, and
+ * warns of a page table.
+ *
+ * Return: VM_FAULT_NOPAGE, with the entry or where another page's is about to be
+ * zapped; VM_FAULT_FALLBACK where there is a page table, or about to be
  */
-static bool memview_huge_set(struct memview_fault *fault, unsigned int i,
-			     bool write)
+static vm_fault_t memview_huge_set(struct memview_fault *fault, unsigned int i,
+				   bool write)
 {
 	struct mm_struct *mm = fault->vmf->vma->vm_mm;
 	unsigned long addr = fault->addr + ((unsigned long)i << PMD_SHIFT);
 	pmd_t *pmd = fault->vmf->pmd - fault->index + i;
-	pmd_t entry = pfn_pmd(memview_huge_pfn(fault, i), fault->prots[write]);
+	unsigned long pfn = memview_huge_pfn(fault, i);
+	pmd_t entry = pfn_pmd(pfn, fault->prots[write]);
+	vm_fault_t ret = VM_FAULT_NOPAGE;
 	spinlock_t *ptl;	/* of the PMD */
-	bool set;
+	pmd_t old;
 
-	if (arch_needs_pgtable_deposit())
-		return false;
 	ptl = pmd_lock(mm, pmd);
-	set = pmd_none(*pmd);
-	if (set)
+	old = *pmd;
+	if (pmd_none(old) ? atomic_read(&fault->mapping->tables) : !pmd_leaf(old)) {
+		ret = VM_FAULT_FALLBACK;
+	} else if (pmd_none(old) ||
+		   (pmd_pfn(old) == pfn && write && !pmd_write(old))) {
 		set_pmd_at(mm, addr, pmd, pmd_mkspecial(pmd_mkhuge(entry)));
+		if (pmd_none(old))
+			atomic64_inc(&fault->view->huge_entries);
+	}
 	spin_unlock(ptl);
-	return set;
+	return ret;
 }
 
 static vm_fault_t memview_huge_insert(struct memview_fault *fault)
 {
-	vm_fault_t ret = VM_FAULT_NOPAGE;
-	unsigned int i, nr = 0;
+	vm_fault_t ret = VM_FAULT_FALLBACK;
+	unsigned int i;
 
-	lockdep_assert_held(memview_pmd_lock(fault->vmf));
-
+	/* Then a zap of a part would have to be given a page table. */
+	if (arch_needs_pgtable_deposit())
+		return ret;
 	for (i = 0; i < fault->nr; i++) {
 		bool write = (fault->pfns[i] & HMM_PFN_WRITE) &&
 			     (fault->vm_rights & VM_WRITE);
-		unsigned long pfn = memview_huge_pfn(fault, i);
 
 		if (!memview_huge_has(fault, i) || (fault->need_write && !write))
 			continue;
-		if (write)
-			memview_fault_dirty(pfn);
-		if (i != fault->index) {
-			nr += memview_huge_set(fault, i, write);
+		if (i != fault->index &&
+		    !pmd_none(READ_ONCE(fault->vmf->pmd[(int)(i - fault->index)])))
 			continue;
-		}
-		/* Or gives W to the entry that is there. */
-		ret = memview_insert_pmd(fault->vmf, pfn, write);
-		if (ret != VM_FAULT_NOPAGE)
-			break;
-		nr++;
+		if (write)
+			memview_fault_dirty(memview_huge_pfn(fault, i));
+		if (i == fault->index)
+			ret = memview_huge_set(fault, i, write);
+		else
+			memview_huge_set(fault, i, write);
 	}
-	atomic64_add(nr, &fault->view->huge_entries);
 	if (ret == VM_FAULT_NOPAGE)
 		atomic64_inc(&fault->view->faults);
 	return ret;
@@ -283,25 +230,10 @@ static vm_fault_t memview_huge_insert(struct memview_fault *fault)
 /* The last steps, with a snapshot in which the page that faulted is huge. */
 vm_fault_t memview_huge_install(struct memview_fault *fault)
 {
-	struct vm_fault *vmf = fault->vmf;
-	struct mutex *lock = memview_pmd_lock(vmf);
-	vm_fault_t ret = VM_FAULT_FALLBACK;
-	pmd_t pmd;
-
 	if (fault->huge == MEMVIEW_PUD_ORDER)
 		return memview_pud_install(fault);
-
 	fault->commit = memview_huge_insert;
-	mutex_lock(lock);
-	pmd = READ_ONCE(*vmf->pmd);
-	if (pmd_none(pmd))
-		ret = memview_fault_commit(fault);
-	else if (pmd_leaf(pmd))
-		/* Another page: a zap of it is on the way. */
-		ret = pmd_pfn(pmd) == memview_huge_pfn(fault, fault->index) ?
-			memview_fault_commit(fault) : VM_FAULT_NOPAGE;
-	mutex_unlock(lock);
-	return ret;
+	return memview_fault_commit(fault);
 }
 
 /*
@@ -329,7 +261,7 @@ vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 	}
 	/* What waiting for the source has found out is for the pages. */
 	if ((vmf->flags & FAULT_FLAG_TRIED) &&
-	    memview_fault_has_note(vmf->vma->vm_private_data))
+	    memview_fault_has_note(memview_of_file(vmf->vma->vm_file)))
 		return VM_FAULT_FALLBACK;
 	return memview_fault_handle(vmf, order);
 }

@@ -158,7 +158,8 @@ static inline bool memview_range_eager(const struct memview_range *range)
  * @zaps: spans zapped
  * @zapping: operations and invalidations between memview_zap_begin() and
  *	memview_zap_end(): no PUD entry is made meanwhile
- * @peers_lock: @peers and @nr_peers
+ * @peers_lock: the fields below; a spinlock, outside memview_mm.lock
+ * @mappings: those that are tracked, by page: what a zap goes through
  * @peers: the address spaces that have the view mapped, for memview_populate()
  * @nr_peers: entries of @peers
  * @revoke_work: revokes when the controller's address space goes away
@@ -199,7 +200,8 @@ struct memview {
 
 	atomic_t zapping;
 
-	spinlock_t peers_lock;		/* peers; innermost */
+	spinlock_t peers_lock;		/* what follows */
+	struct rb_root_cached mappings;
 	struct rb_root peers;
 	unsigned long nr_peers;
 
@@ -211,6 +213,46 @@ static inline u64 memview_size(const struct memview *view)
 {
 	return i_size_read(view->inode);
 }
+
+/**
+ * struct memview_mapping - a mapping of a view: vm_private_data of the VMA
+ * @view: the view, which the VMA's file holds
+ * @mm: whose; held
+ * @vma: the VMA, which ends after this. (vm_private_data of a copy that is being
+ *	made names the object of the original.)
+ * @tracked: it may have entries. Set under memview.peers_lock, cleared under
+ *	memview.lock; faults look at it under the lock of the page table, or for huge
+ *	entries under memview.lock.
+ * @tables: faults that are about to make a page table; raised under the lock of
+ *	the PMD where there is neither that nor a huge entry
+ * @busy: zaps that are at it; under memview.peers_lock
+ * @view_node: in memview.mappings while it is tracked, by @first
+ * @view_subtree_last: last page below @view_node
+ * @first: first page of the view
+ * @last: last page
+ * @mm_node: in memview_mm.mappings while it is tracked, by @start
+ * @mm_subtree_last: last address below @mm_node
+ * @start: first address
+ * @end: end of the mapping
+ */
+struct memview_mapping {
+	struct memview *view;
+	struct memview_mm *mm;
+	struct vm_area_struct *vma;
+	bool tracked;
+	atomic_t tables;
+	unsigned int busy;
+
+	struct rb_node view_node;
+	pgoff_t view_subtree_last;
+	pgoff_t first;
+	pgoff_t last;
+
+	struct rb_node mm_node;
+	unsigned long mm_subtree_last;
+	unsigned long start;
+	unsigned long end;
+};
 
 /**
  * struct memview_attach - the ranges of one view on one segment
@@ -526,6 +568,22 @@ int memview_mm_running_wait(struct memview_mm *mm, unsigned long start,
 			    unsigned long end);
 
 /* peers.c */
+void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested);
+int memview_mapping_init(struct memview *view, struct vm_area_struct *vma);
+void memview_mapping_drop(struct vm_area_struct *vma);
+int memview_mapping_track(struct memview *view, struct vm_area_struct *vma);
+void memview_mapping_register(struct mm_struct *mm, unsigned long addr,
+			      struct file *file);
+void memview_mapping_register_later(struct memview *view,
+				    struct vm_area_struct *vma,
+				    unsigned long addr);
+int memview_vma_may_split(struct vm_area_struct *vma, unsigned long addr);
+void memview_vma_open(struct vm_area_struct *vma);
+void memview_vma_close(struct vm_area_struct *vma);
+int memview_peer_add(struct memview *view, struct mm_struct *mm);
+void memview_peers_free(struct memview *view);
+struct mm_struct *memview_peer_next(struct memview *view,
+				    const struct mm_struct *prev);
 void memview_peers_release(struct memview_mm *mm);
 void memview_peers_unmap(struct memview_mm *mm, unsigned long start,
 			 unsigned long end);
@@ -543,8 +601,8 @@ void memview_get(struct memview *view);
 void memview_put(struct memview *view);
 struct file *memview_view_file(struct memview *view, u32 rights);
 bool memview_is_view_file(const struct file *file);
+struct memview *memview_of_file(const struct file *file);
 void memview_zap_begin(struct memview *view);
-void memview_zap(struct memview *view, pgoff_t first, pgoff_t last);
 void memview_zap_end(struct memview *view);
 void memview_revoke(struct memview *view);
 bool memview_try_revoke(struct memview *view);
@@ -619,9 +677,6 @@ unsigned long memview_pud_unmapped_area(struct file *file, unsigned long addr,
 #endif
 
 /* populate.c */
-int memview_peer_add(struct memview *view, struct mm_struct *mm);
-void memview_peer_remove(struct memview *view, struct mm_struct *mm);
-void memview_peers_free(struct memview *view);
 int memview_populate(struct memview *view, pgoff_t first, pgoff_t last,
 		     u32 flags, u64 *nr);
 

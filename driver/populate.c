@@ -39,131 +39,6 @@
 				 FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE)
 
 /**
- * struct memview_peer - an address space that has the view mapped
- * @node: in memview.peers, by @mm
- * @mm: held by mmgrab()
- * @nr_vmas: its mappings of the view
- */
-struct memview_peer {
-	struct rb_node node;
-	struct mm_struct *mm;
-	unsigned long nr_vmas;
-};
-
-/* Counts a mapping of @mm, which @new is for if it is the first. */
-static bool memview_peer_count(struct memview *view, struct mm_struct *mm,
-			       struct memview_peer *new)
-{
-	struct rb_node **link = &view->peers.rb_node, *parent = NULL;
-
-	lockdep_assert_held(&view->peers_lock);
-
-	while (*link) {
-		struct memview_peer *peer =
-			rb_entry(*link, struct memview_peer, node);
-
-		if (peer->mm == mm) {
-			peer->nr_vmas++;
-			return false;
-		}
-		parent = *link;
-		link = mm < peer->mm ? &parent->rb_left : &parent->rb_right;
-	}
-	if (new) {
-		mmgrab(mm);
-		new->mm = mm;
-		new->nr_vmas = 1;
-		rb_link_node(&new->node, parent, link);
-		rb_insert_color(&new->node, &view->peers);
-		view->nr_peers++;
-	}
-	return true;
-}
-
-/**
- * memview_peer_add - a mapping of a view comes into being
- * @view: the view
- * @mm: whose; its mmap_lock is held for writing
- *
- * Return: 0, or -ENOMEM: populating will not find it
- */
-int memview_peer_add(struct memview *view, struct mm_struct *mm)
-{
-	struct memview_peer *new;
-	bool used;
-
-	spin_lock(&view->peers_lock);
-	used = memview_peer_count(view, mm, NULL);
-	spin_unlock(&view->peers_lock);
-	if (!used)
-		return 0;
-
-	new = kmalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
-	if (!new)
-		return -ENOMEM;
-	spin_lock(&view->peers_lock);
-	used = memview_peer_count(view, mm, new);
-	spin_unlock(&view->peers_lock);
-	if (!used)
-		kfree(new);
-	return 0;
-}
-
-/* The peer with the lowest address from @mm on. */
-static struct memview_peer *memview_peer_first(struct memview *view,
-					       const struct mm_struct *mm)
-{
-	struct rb_node *node = view->peers.rb_node;
-	struct memview_peer *found = NULL;
-
-	lockdep_assert_held(&view->peers_lock);
-
-	while (node) {
-		struct memview_peer *peer =
-			rb_entry(node, struct memview_peer, node);
-
-		if (peer->mm >= mm) {
-			found = peer;
-			node = node->rb_left;
-		} else {
-			node = node->rb_right;
-		}
-	}
-	return found;
-}
-
-/* A mapping goes away. One that has not been counted leaves others uncounted. */
-void memview_peer_remove(struct memview *view, struct mm_struct *mm)
-{
-	struct memview_peer *peer;
-
-	spin_lock(&view->peers_lock);
-	peer = memview_peer_first(view, mm);
-	if (peer && (peer->mm != mm || --peer->nr_vmas))
-		peer = NULL;
-	if (peer) {
-		rb_erase(&peer->node, &view->peers);
-		view->nr_peers--;
-	}
-	spin_unlock(&view->peers_lock);
-	if (peer) {
-		mmdrop(mm);
-		kfree(peer);
-	}
-}
-
-/* Nothing is mapped any more. */
-void memview_peers_free(struct memview *view)
-{
-	struct memview_peer *peer, *next;
-
-	rbtree_postorder_for_each_entry_safe(peer, next, &view->peers, node) {
-		mmdrop(peer->mm);
-		kfree(peer);
-	}
-}
-
-/**
  * struct memview_populate - a populate on its way
  * @view: the view
  * @last: last page of the view to populate
@@ -405,7 +280,7 @@ static unsigned long memview_populate_addr(struct memview_populate_at *at,
 	pgoff_t page;
 
 	if (!vma->vm_file || !memview_is_view_file(vma->vm_file) ||
-	    vma->vm_private_data != at->view || !(vma->vm_flags & VM_READ))
+	    memview_of_file(vma->vm_file) != at->view || !(vma->vm_flags & VM_READ))
 		return vma->vm_end;
 	page = memview_vma_page(vma, addr);
 	if (page > at->last)
@@ -497,33 +372,13 @@ static void memview_populate_peer(struct mm_struct *mm,
 	}
 }
 
-/* The peer after @prev, which is compared and never followed; to be dropped. */
-static struct mm_struct *memview_populate_next(struct memview *view,
-					       const struct mm_struct *prev)
-{
-	struct mm_struct *mm = NULL;
-	struct memview_peer *peer;
-
-	spin_lock(&view->peers_lock);
-	peer = memview_peer_first(view, prev);
-	if (peer && peer->mm == prev)
-		peer = rb_entry_safe(rb_next(&peer->node), struct memview_peer,
-				     node);
-	if (peer) {
-		mm = peer->mm;
-		mmgrab(mm);
-	}
-	spin_unlock(&view->peers_lock);
-	return mm;
-}
-
 static void memview_populate_peers(struct memview *view, pgoff_t first,
 				   pgoff_t last)
 {
 	struct mm_struct *mm = NULL;
 
 	while (!signal_pending(current) &&
-	       (mm = memview_populate_next(view, mm))) {
+	       (mm = memview_peer_next(view, mm))) {
 		struct memview_populate_at at = {
 			.view	= view,
 			.first	= first,

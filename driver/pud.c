@@ -10,11 +10,10 @@
  *   empty first and an entry then is "bad" to it: it is cleared, and no TLB is
  *   flushed. So no entry is made while the view zaps anything: see
  *   memview_zap_begin().
- * - What cuts, changes or moves a mapping has its mmap_lock for writing, and is
- *   told to drop the entries first (may_split, mprotect, open): no VMA ends inside
- *   one, and mremap(2) meets none, which it would clear as "bad". They are made
- *   with the mmap_lock, not with that of the VMA alone, so none comes back before
- *   all is done.
+ * - What cuts or moves a mapping untracks it first (peers.c): no VMA ends inside an
+ *   entry, and mremap(2) meets none, which it would clear as "bad". mprotect(2)
+ *   drops them by memview_pud_drop(). They are made with the mmap_lock, not with
+ *   that of the VMA alone, so none comes back before all is done.
  *
  * Against tables of PMDs they need no lock of ours: those are the core's, made
  * under the page table lock and only where nothing is, as is an entry here. (For
@@ -115,31 +114,6 @@ void memview_pud_drop(struct vm_area_struct *vma, unsigned long start,
 			zap_vma_ptes(vma, addr, PUD_SIZE);
 }
 
-/* A mapping is about to be cut in two at @addr, or a part that ends there moved. */
-int memview_pud_may_split(struct vm_area_struct *vma, unsigned long addr)
-{
-	if (addr & ~PUD_MASK)
-		memview_pud_drop(vma, addr, addr + 1);
-	return 0;
-}
-
-/*
- * A mapping opened in the same address space is what is split off another, or
- * what mremap(2) is about to fill with the entries of another one.
- */
-void memview_pud_drop_moved(struct vm_area_struct *vma)
-{
-	struct vm_area_struct *old;
-
-	VMA_ITERATOR(vmi, vma->vm_mm, 0);
-
-	if (vma_lookup(vma->vm_mm, vma->vm_start))
-		return;
-	for_each_vma(vmi, old)
-		if (old->vm_file == vma->vm_file)
-			memview_pud_drop(old, old->vm_start, old->vm_end);
-}
-
 /* As thp_get_unmapped_area(), for larger blocks. */
 unsigned long memview_pud_unmapped_area(struct file *file, unsigned long addr,
 					unsigned long len, unsigned long pgoff,
@@ -149,7 +123,9 @@ unsigned long memview_pud_unmapped_area(struct file *file, unsigned long addr,
 	unsigned long before = -off & ~PUD_MASK;	/* the first block */
 	unsigned long at;
 
-	if (addr || (flags & MAP_FIXED) || in_compat_syscall() ||
+	/* Where there are no such entries it would only cost randomness. */
+	if (!READ_ONCE(memview_gigantic_entries) ||
+	    addr || (flags & MAP_FIXED) || in_compat_syscall() ||
 	    len < before || len - before < PUD_SIZE || len + PUD_SIZE < len)
 		goto smaller;
 	at = mm_get_unmapped_area(file, 0, len + PUD_SIZE, pgoff, flags);

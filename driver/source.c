@@ -184,9 +184,9 @@ memview_segment_vma(struct memview_segment *segment, unsigned long addr)
 }
 
 /*
- * Zaps what one view has mapped of a span of the file. The write lock is the
- * barrier against faults in flight: whoever gets it after us sees the new
- * sequence number, whoever had it before us has inserted what we now zap (R2).
+ * Zaps what one view has mapped of a span of the file. Faults in flight either see
+ * the new sequence number, or have inserted what we now zap (R2): see peers.c for
+ * pages; huge entries are made under the lock that is taken here.
  */
 static void memview_attach_zap(struct memview_attach *attach,
 			       pgoff_t first, pgoff_t last)
@@ -222,23 +222,8 @@ static void memview_attach_zap(struct memview_attach *attach,
 	memview_zap_begin(view);
 	spin_unlock(&view->lock);
 
-	/*
-	 * The zap raises the notifiers of the peers' address spaces, inside a
-	 * notifier of the controller's, and lockdep has one map for all, as it
-	 * has one class for the i_mmap_rwsem of the backing file, which our
-	 * caller may hold, and of the view. (A class of its own for views would
-	 * meet mm_take_all_locks(), which takes them in the order of addresses.)
-	 * It cannot deadlock: we hold no lock of ours, what our caller holds is
-	 * outside i_mmap_rwsem and page table locks for every mapping, the view
-	 * inode's i_mmap_rwsem nests in that of a backing file and never the
-	 * other way round (a view cannot back a view), and recursion through a
-	 * view mapped in a segment's place ends in
-	 * memview_segment_invalidate().
-	 */
-	lockdep_off();
 	for (i = 0; i < nr; i++)
-		memview_zap(view, spans[i].first, spans[i].last);
-	lockdep_on();
+		memview_zap(view, spans[i].first, spans[i].last, true);
 	memview_zap_end(view);
 }
 

@@ -289,7 +289,7 @@ static void memview_edits_zap(struct memview *view,
 
 	for (i = 0; i < nr; i++)
 		memview_zap(view, edits[i].first,
-			    min(edits[i].last, ULONG_MAX >> PAGE_SHIFT));
+			    min(edits[i].last, ULONG_MAX >> PAGE_SHIFT), false);
 	memview_zap_end(view);
 }
 
@@ -331,7 +331,7 @@ static int memview_update_commit(struct memview_change *change,
 		spin_lock(&view->lock);
 		memview_zap_begin(view);
 		spin_unlock(&view->lock);
-		memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
+		memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT, false);
 		memview_zap_end(view);
 	}
 

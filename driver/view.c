@@ -112,6 +112,7 @@ struct memview *memview_create(void)
 	view->pending_last = 0;
 	spin_lock_init(&view->fault_note_lock);
 	spin_lock_init(&view->peers_lock);
+	view->mappings = RB_ROOT_CACHED;
 	view->peers = RB_ROOT;
 	INIT_WORK(&view->revoke_work, memview_revoke_work);
 	INIT_WORK(&view->free_work, memview_free_work);
@@ -158,27 +159,6 @@ void memview_zap_begin(struct memview *view)
 	atomic_inc(&view->zapping);
 }
 
-/**
- * memview_zap - take a span away from all peers
- * @view: the view
- * @first: first page
- * @last: last page, inclusive
- *
- * When this returns, no CPU has an entry for the span that was there before
- * (R1). Sleeps, and raises the mmu notifiers of the peers.
- *
- * Context: between memview_zap_begin() and memview_zap_end()
- */
-void memview_zap(struct memview *view, pgoff_t first, pgoff_t last)
-{
-	/* Not lockdep_assert_not_held(): readers of other views may be us. */
-	might_sleep();
-
-	atomic64_inc(&view->zaps);
-	unmap_mapping_pages(view->inode->i_mapping, first, last - first + 1,
-			    true);
-}
-
 void memview_zap_end(struct memview *view)
 {
 	atomic_dec(&view->zapping);
@@ -203,7 +183,7 @@ static void memview_revoke_locked(struct memview *view)
 	memview_zap_begin(view);
 	memview_table_write_end(view);
 
-	memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT);
+	memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT, false);
 	memview_zap_end(view);
 	WRITE_ONCE(view->pending_first, ULONG_MAX);
 
@@ -266,12 +246,16 @@ static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(view_file->rights & MEMVIEW_MAP_WRITE))
 		clear |= VM_MAYWRITE;
 
-	err = memview_peer_add(view_file->view, vma->vm_mm);
+	err = memview_mapping_init(view_file->view, vma);
 	if (err)
 		return err;
+	err = memview_peer_add(view_file->view, vma->vm_mm);
+	if (err) {
+		memview_mapping_drop(vma);
+		return err;
+	}
 	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP |
 			  (MEMVIEW_HUGE ? VM_HUGEPAGE : 0), clear);
-	vma->vm_private_data = view_file->view;
 	vma->vm_ops = memview_fault_vm_ops(vma);
 	return 0;
 }
@@ -296,6 +280,14 @@ static const struct file_operations memview_view_fops = {
 bool memview_is_view_file(const struct file *file)
 {
 	return file->f_op == &memview_view_fops;
+}
+
+/* Of a view file, as memview_is_view_file() has it. */
+struct memview *memview_of_file(const struct file *file)
+{
+	const struct memview_view_file *view_file = file->private_data;
+
+	return view_file->view;
 }
 
 /**
