@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -448,7 +449,58 @@ struct harasser {
 	int pkey;
 	int turn;
 	char *away;	/* where mremap(2) takes it to, and back */
+	int fd;		/* of the view */
 };
+
+/* The view, again where it was: the whole, or from page @first on. */
+static void map_again(struct harasser *h, size_t first)
+{
+	char *at = h->at + first * PAGE;
+
+	if (mmap(at, h->len - first * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, h->fd,
+		 first * PAGE) != at)
+		atomic_fetch_add(&shared->bad, 1);
+}
+
+/* A child that touches all, and ends as it is told. */
+static void harass_by_child(struct harasser *h)
+{
+	char *const argv[] = { "true", NULL };
+	pid_t pid = fork();
+
+	if (pid) {
+		if (pid > 0)
+			waitpid(pid, NULL, 0);
+		return;
+	}
+	for (size_t i = 0; i < h->len; i += PAGE)
+		PROBE(op_write, (long)h->at + i, (long)SECRET);
+	if (h->how == BY_EXEC)
+		execv("/bin/true", argv);
+	if (h->how == BY_OOM && put_text("/sys/fs/cgroup/harass/cgroup.procs", "0"))
+		for (size_t i = 0; i < 2048; i++)
+			*(volatile char *)mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+					       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 1;
+	_exit(0);
+}
+
+/* fork(2) that fails when the address space has been copied already. */
+static void harass_by_failed_fork(struct harasser *h)
+{
+	pid_t pid;
+
+	if (!put_text("/sys/fs/cgroup/harass/cgroup.procs", "0"))
+		atomic_fetch_add(&shared->bad, 1);
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	if (pid > 0) {
+		waitpid(pid, NULL, 0);
+		atomic_fetch_add(&shared->bad, 1);
+	}
+	put_text("/sys/fs/cgroup/cgroup.procs", "0");
+	(void)h;
+}
 
 static void harass_once(struct harasser *h)
 {
@@ -522,6 +574,56 @@ static void harass_once(struct harasser *h)
 			_exit(0);
 		waitpid(pid, NULL, 0);
 		break;
+	case BY_MUNMAP:
+		/* The middle, an end, or all of it. */
+		if (turn % 4 == 3)
+			munmap(h->at, h->len);
+		else
+			munmap(h->at + turn % 4 * (h->len / 2 - PAGE), 2 * PAGE);
+		map_again(h, 0);
+		break;
+	case BY_MAP_FIXED:
+		mmap(h->at + turn % 3 * 2 * PAGE, 2 * PAGE, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		map_again(h, turn % 3);
+		map_again(h, 0);
+		break;
+	case BY_SHRINK:
+		if (mremap(h->at, h->len, h->len / 2, 0) != h->at)
+			atomic_fetch_add(&shared->bad, 1);
+		map_again(h, h->len / PAGE / 2);
+		break;
+	case BY_FAILED_MOVE:
+		/* Onto itself; to grow; to a place that cannot be. */
+		if (mremap(h->at, h->len, h->len, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   h->at + PAGE) != MAP_FAILED ||
+		    mremap(h->at, h->len, 2 * h->len, MREMAP_MAYMOVE) != MAP_FAILED ||
+		    mremap(h->at + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   (void *)-PAGE) != MAP_FAILED)
+			atomic_fetch_add(&shared->bad, 1);
+		break;
+	case BY_DUPLICATE:
+		/* With a length of 0 mremap(2) makes a second mapping. */
+		p = mremap(h->at, 0, h->len, MREMAP_MAYMOVE);
+		if (p == MAP_FAILED)
+			break;
+		for (size_t i = 0; i < h->len; i += PAGE)
+			PROBE(op_write, (long)p + i, (long)SECRET);
+		munmap(p, h->len);
+		break;
+	case BY_POLICY:
+		syscall(SYS_mbind, h->at + PAGE, 2 * PAGE, turn & 1 ? 1 /* PREFERRED */ : 0, NULL,
+			0, 0);
+		prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, h->at + PAGE, PAGE, "name");
+		break;
+	case BY_EXEC:
+	case BY_CHILDS_EXIT:
+	case BY_OOM:
+		harass_by_child(h);
+		break;
+	case BY_FAILED_FORK:
+		harass_by_failed_fork(h);
+		break;
 	}
 }
 
@@ -536,6 +638,7 @@ long op_harass(const long *a)
 {
 	struct harasser h = {
 		.at = (char *)a[0], .len = a[1] * PAGE, .how = (enum harassment)a[2],
+		.fd = (int)a[3],
 	};
 	pthread_t thread;
 

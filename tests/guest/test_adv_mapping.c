@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,8 +37,18 @@ static void taken_from_a_peer_that_changes_its_mapping(struct fixture *f)
 			SKIP("no asynchronous write-protection: %s", strerror(o.err));
 		EXPECT_CALL(f->peer, op_close, o.ret);
 	}
+	/* One process more than there is, or 4 MiB, is too much. */
+	if (f->tc->param == BY_FAILED_FORK || f->tc->param == BY_OOM) {
+		bool oom = f->tc->param == BY_OOM;
+
+		put_text("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory");
+		mkdir("/sys/fs/cgroup/harass", 0755);
+		if (!put_text("/sys/fs/cgroup/harass/pids.max", oom ? "max" : "2") ||
+		    !put_text("/sys/fs/cgroup/harass/memory.max", oom ? "4M" : "max"))
+			SKIP("no cgroup with pids and memory: %s", strerror(errno));
+	}
 	map_pages(f, 0, 0, NR, RW);
-	START(f->peer, op_harass, f->view, NR, f->tc->param);
+	START(f->peer, op_harass, f->view, NR, f->tc->param, f->peer_viewfd);
 	for (int i = 0; i < 12; i++)
 		check_taken(f, plain, NR, i & 1);
 	wait_loops(2);
@@ -627,6 +638,16 @@ static const struct test_case cases[] = {
 	HARASS(BY_REMAP_FILE_PAGES),
 	HARASS(BY_UFFD),
 	HARASS(BY_FORK),
+	HARASS(BY_MUNMAP),
+	HARASS(BY_MAP_FIXED),
+	HARASS(BY_SHRINK),
+	HARASS(BY_FAILED_MOVE),
+	HARASS(BY_DUPLICATE),
+	HARASS(BY_POLICY),
+	HARASS(BY_EXEC),
+	HARASS(BY_CHILDS_EXIT),
+	HARASS(BY_FAILED_FORK),
+	HARASS(BY_OOM),
 	CASE(plain_memory_is_never_taken),
 	CASE_ON(two_threads_unmap_overlapping_spans, ON_ALL),
 	CASE_ON(madvise_gives_no_right, ON_ALL),
