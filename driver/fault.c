@@ -119,7 +119,7 @@ static bool memview_fault_find(struct memview_fault *fault)
 	seq = raw_read_seqcount(&view->table_seq);
 	fault->gen = READ_ONCE(view->gen);
 	range = memview_table_find(view, fault->vmf->pgoff);
-	if (range && !(seq & 1)) {
+	if (range && !(seq & 1) && !memview_changes(view, fault->vmf->pgoff)) {
 		memview_fault_copy(fault, range);
 		attach = READ_ONCE(range->attach);
 		/* Only then it is an attach, and stays one under RCU. */
@@ -133,21 +133,26 @@ static bool memview_fault_find(struct memview_fault *fault)
 	return found;
 }
 
-static bool memview_fault_find_locked(struct memview_fault *fault)
+static vm_fault_t memview_fault_find_locked(struct memview_fault *fault)
 {
 	struct memview *view = fault->view;
 	struct memview_range *range;
+	vm_fault_t ret = 0;
 
 	spin_lock(&view->lock);
 	fault->gen = view->gen;
 	range = memview_table_find(view, fault->vmf->pgoff);
-	if (range) {
+	if (memview_changes(view, fault->vmf->pgoff)) {
+		ret = MEMVIEW_FAULT_CHANGES;
+	} else if (range) {
 		memview_fault_copy(fault, range);
 		fault->segment = range->attach->segment;
 		kref_get(&fault->segment->ref);
+	} else {
+		ret = VM_FAULT_SIGBUS;
 	}
 	spin_unlock(&view->lock);
-	return range;
+	return ret;
 }
 
 /* Finds the range, takes a reference of its segment, checks the rights. */
@@ -155,9 +160,13 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
 	vm_flags_t vm_flags = vmf->vma->vm_flags;
+	vm_fault_t ret;
 
-	if (!memview_fault_find(fault) && !memview_fault_find_locked(fault))
-		return VM_FAULT_SIGBUS;
+	if (!memview_fault_find(fault)) {
+		ret = memview_fault_find_locked(fault);
+		if (ret)
+			return ret;
+	}
 
 	/* The mapping's own rights the architecture has checked. */
 	if ((fault->write && !(fault->flags & MEMVIEW_MAP_WRITE)) ||
@@ -826,6 +835,44 @@ static vm_fault_t memview_fault_spin(void)
 }
 
 /*
+ * Drops the peer's lock, for a wait. The VMA may be gone then: nothing of @vmf is
+ * touched any more.
+ *
+ * Return: 0, or, where there can be no wait, what the fault returns
+ */
+static vm_fault_t memview_fault_unlock(struct memview_fault *fault)
+{
+	struct vm_fault *vmf = fault->vmf;
+
+	/* With the mmap_lock it can wait. */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		return memview_fault_unlock_vma(fault);
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return memview_fault_spin();
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+
+	/* Of the mapping, nothing else would hold view and module now. */
+	fault->pinned = get_file(vmf->vma->vm_file);
+	mmap_read_unlock(vmf->vma->vm_mm);
+	return 0;
+}
+
+/* Waits for a table operation that is at work there; then the fault comes again. */
+static vm_fault_t memview_fault_wait_change(struct memview_fault *fault)
+{
+	/* What the core would go on with after other signals is not in user mode. */
+	const unsigned int ends = FAULT_FLAG_USER | FAULT_FLAG_INTERRUPTIBLE;
+	bool interruptible = (fault->vmf->flags & ends) == ends;
+	vm_fault_t ret = memview_fault_unlock(fault);
+
+	if (ret)
+		return ret;
+	memview_update_wait(fault->view, interruptible);
+	return VM_FAULT_RETRY;
+}
+
+/*
  * Waits for the controller's mmap_lock, or for the source's fault (I/O, a
  * userfaultfd handler), without the peer's lock; then the fault comes again.
  * The VMA may be gone by then: nothing of @vmf is touched after the unlock.
@@ -844,18 +891,10 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	pgoff_t pgoff = vmf->pgoff;
 	vm_fault_t ret = 0;
 
-	/* With the mmap_lock it can wait. */
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
-		return memview_fault_unlock_vma(fault);
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return memview_fault_spin();
-	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
-		return VM_FAULT_RETRY;
 	flags |= vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
-
-	/* Of the mapping, nothing else would hold view and module now. */
-	fault->pinned = get_file(vmf->vma->vm_file);
-	mmap_read_unlock(vmf->vma->vm_mm);
+	ret = memview_fault_unlock(fault);
+	if (ret)
+		return ret;
 
 	if (mmap_read_lock_killable(mm))
 		return VM_FAULT_RETRY;
@@ -945,6 +984,8 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 	if (ret)
 		return ret;
 	ret = memview_fault_lookup(fault);
+	if (ret == MEMVIEW_FAULT_CHANGES)
+		return memview_fault_wait_change(fault);
 	if (!ret && fault->huge && !memview_huge_range(fault) &&
 	    !memview_fault_by_pages(fault))
 		ret = VM_FAULT_FALLBACK;

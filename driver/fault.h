@@ -9,6 +9,8 @@
 
 /* Not a result of ours to anybody: start again at the look-up. */
 #define MEMVIEW_FAULT_AGAIN	((__force vm_fault_t)0x40000000)
+/* Nor this: wait for the end of a table operation. */
+#define MEMVIEW_FAULT_CHANGES	((__force vm_fault_t)0x20000000)
 
 /**
  * struct memview_fault - a fault in flight

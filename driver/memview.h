@@ -51,6 +51,7 @@
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/memory-view.h>
 
@@ -62,6 +63,15 @@
 
 /* What a read fault of a source maps around the page (fault_around_bytes). */
 #define MEMVIEW_SOURCE_AROUND	SZ_64K
+
+/*
+ * Steps of a change of the table that are made in one hold of memview.lock: a few
+ * microseconds each.
+ */
+#define MEMVIEW_CHUNK		64U
+
+/* Last page that a view can have. */
+#define MEMVIEW_LAST_PAGE	(ULONG_MAX >> PAGE_SHIFT)
 
 /**
  * struct memview_range - one entry of a view's table
@@ -147,9 +157,15 @@ static inline bool memview_range_eager(const struct memview_range *range)
  * @gen: changes with @table or the size, and never comes back to a value as
  *	@table_seq could, in the time that a fault can be made to wait
  * @dead: revoked, for good
- * @pending_first: span whose entries a table operation is about to zap. The
- * @pending_last:	ranges may have left the reverse index by then, so every
- *	invalidation zaps this span as well (R3). Empty when first > last.
+ * @changing: a table operation that takes long has changed some of the pending
+ *	span and not all: faults there wait, see memview_changes()
+ * @pending_first: span that a table operation is changing, or whose entries it is
+ * @pending_last:	about to zap. The ranges may have left the reverse index by
+ *	then, so every invalidation zaps this span as well (R3). Empty when
+ *	first > last. Written under @lock, but for the end.
+ * @change_wait: for @changing to become false
+ * @revoking: a revocation waits for @ops_lock, and will not be long in coming:
+ *	what runs gives up. Set for good, without a lock.
  * @fault_note_lock: @fault_note
  * @fault_note: what a blocking source fault has found out, for the retry that
  *	follows
@@ -182,8 +198,11 @@ struct memview {
 	seqcount_t table_seq;
 	u64 gen;
 	bool dead;
+	bool changing;
+	bool revoking;
 	pgoff_t pending_first;
 	pgoff_t pending_last;
+	wait_queue_head_t change_wait;
 
 	spinlock_t fault_note_lock;	/* fault_note; innermost */
 	struct {
@@ -212,6 +231,18 @@ struct memview {
 static inline u64 memview_size(const struct memview *view)
 {
 	return i_size_read(view->inode);
+}
+
+/*
+ * Is the page in the span that a long operation is at work on? Then nobody may
+ * see what the table says of it: before or after, but nothing in between. Under
+ * memview.lock, or in a look-up that memview.table_seq proves.
+ */
+static inline bool memview_changes(const struct memview *view, pgoff_t page)
+{
+	return unlikely(READ_ONCE(view->changing)) &&
+	       page >= READ_ONCE(view->pending_first) &&
+	       page <= READ_ONCE(view->pending_last);
 }
 
 /**
@@ -286,18 +317,32 @@ struct memview_attach {
 
 /**
  * struct memview_change - changes of a table, on their way
- * @view: whose; its ops_lock is held
+ * @view: whose; its ops_lock is held, from memview_change_start() on
  * @spare: allocated ranges, by change_next
  * @nr_spare: entries of @spare
  * @touched: ranges that were added, removed or altered, by change_next
+ * @nr_ranges: entries of the table, as it is now; memview.nr_ranges is what it was
  * @idle: attaches that have lost their last range, by view_node
+ * @steps: made in this hold of memview.lock
+ * @undoing: it cannot be stopped any more
+ * @first: first page of the span that changes
+ * @last: last page of the span that changes
+ * @cut_first: the same, with all of each range that was touched
+ * @cut_last: the same, with all of each range that was touched
  */
 struct memview_change {
 	struct memview *view;
 	struct memview_range *spare;
 	unsigned long nr_spare;
 	struct memview_range *touched;
+	unsigned long nr_ranges;
 	struct list_head idle;
+	unsigned int steps;
+	bool undoing;
+	pgoff_t first;
+	pgoff_t last;
+	pgoff_t cut_first;
+	pgoff_t cut_last;
 };
 
 /**
@@ -606,11 +651,13 @@ void memview_zap_begin(struct memview *view);
 void memview_zap_end(struct memview *view);
 void memview_revoke(struct memview *view);
 bool memview_try_revoke(struct memview *view);
+int memview_stopped(const struct memview *view);
 void memview_revoke_later(struct memview *view);
 
 /* update.c */
 int memview_update(struct memview *view, struct memview_edit *edits,
 		   unsigned int nr, bool nowait, struct memview_result *result);
+int memview_update_wait(struct memview *view, bool interruptible);
 
 /* table.c: a view keeps as many ranges as most edits take. */
 #define MEMVIEW_SPARES_KEPT	2U
@@ -618,24 +665,35 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 int memview_table_init(void);
 void memview_table_exit(void);
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page);
-void memview_table_write_begin(struct memview *view);
-void memview_table_write_end(struct memview *view);
+void memview_table_write_begin(struct memview *view) __acquires(&view->lock);
+void memview_table_write_end(struct memview *view) __releases(&view->lock);
 struct memview_range *memview_table_first(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_next(struct memview_range *range);
 void memview_change_init(struct memview_change *change, struct memview *view);
+void memview_change_drop(struct memview_change *change);
+void memview_change_start(struct memview_change *change);
 int memview_change_reserve(struct memview_change *change, unsigned long nr);
-void memview_change_add(struct memview_change *change, pgoff_t first,
-			pgoff_t last, pgoff_t file_first,
-			struct memview_attach *attach, u32 flags);
+void memview_change_begin(struct memview_change *change, pgoff_t first,
+			  pgoff_t last) __acquires(&change->view->lock);
+int memview_change_step(struct memview_change *change);
+int memview_change_add(struct memview_change *change, pgoff_t first,
+		       pgoff_t last, pgoff_t file_first,
+		       struct memview_attach *attach, u32 flags);
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed);
+int memview_change_check(struct memview_change *change, pgoff_t first,
+			 pgoff_t last, u32 flags);
 int memview_change_flags(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u32 flags);
-void memview_change_undo(struct memview_change *change);
+void memview_change_commit(struct memview_change *change)
+	__releases(&change->view->lock);
+void memview_change_undo(struct memview_change *change)
+	__releases(&change->view->lock);
 void memview_change_end(struct memview_change *change);
 void memview_table_clear(struct memview *view, struct list_head *idle,
 			 struct rb_root *removed);
-void memview_table_free(struct rb_root *removed);
+void memview_table_free(struct memview *view, struct list_head *idle,
+			struct rb_root *removed);
 void memview_table_destroy(struct memview *view);
 struct memview_range *memview_attach_first(struct memview_attach *attach,
 					   pgoff_t first, pgoff_t last);

@@ -77,6 +77,12 @@ static int memview_populate_lookup(struct memview_populate *p)
 	int err = 0;
 
 	spin_lock(&view->lock);
+	while (memview_changes(view, p->next)) {
+		spin_unlock(&view->lock);
+		if (memview_update_wait(view, true))
+			return -EINTR;
+		spin_lock(&view->lock);
+	}
 	range = memview_table_find(view, p->next);
 	if (view->dead) {
 		err = -ESHUTDOWN;

@@ -11,6 +11,11 @@
  * removed is kept until the end, and so is a range that was cut, for others take
  * its place; what has other flags remembers those before; and what was added is
  * known by its mark.
+ *
+ * One that takes more than MEMVIEW_CHUNK steps gives memview.lock up in between
+ * (R7), with both trees as they should be, and the span that it is at work on
+ * published: faults wait there (memview_changes()), and invalidations zap all of
+ * it, whatever the trees say. Everywhere else all is as it was before.
  */
 
 #include <linux/interval_tree_generic.h>
@@ -109,13 +114,17 @@ struct memview_range *memview_table_find(struct memview *view, pgoff_t page)
 
 /* Around each change of the table or the size; readers take the lock alone. */
 void memview_table_write_begin(struct memview *view)
+	__acquires(&view->lock)
 {
 	spin_lock(&view->lock);
 	raw_write_seqcount_begin(&view->table_seq);
-	WRITE_ONCE(view->gen, view->gen + 1);
+	/* While it is true, no fault has seen what is going to change. */
+	if (!view->changing)
+		WRITE_ONCE(view->gen, view->gen + 1);
 }
 
 void memview_table_write_end(struct memview *view)
+	__releases(&view->lock)
 {
 	raw_write_seqcount_end(&view->table_seq);
 	spin_unlock(&view->lock);
@@ -132,9 +141,10 @@ static void memview_attach_unindex(struct memview_range *range)
 }
 
 /* Adds @range, whose span must be free. Cannot fail. */
-static void memview_table_insert(struct memview *view,
+static void memview_table_insert(struct memview_change *change,
 				 struct memview_range *range)
 {
+	struct memview *view = change->view;
 	struct rb_node **link = &view->table.rb_node, *parent = NULL;
 	struct memview_attach *attach = range->attach;
 
@@ -151,7 +161,7 @@ static void memview_table_insert(struct memview *view,
 	smp_wmb();
 	rb_link_node(&range->node, parent, link);
 	rb_insert_color(&range->node, &view->table);
-	view->nr_ranges++;
+	change->nr_ranges++;
 
 	memview_attach_index(range);
 	if (!attach->nr_ranges++) {
@@ -164,33 +174,48 @@ static void memview_table_insert(struct memview *view,
 }
 
 /*
- * An attach that loses its last range goes to @idle, reference and all: the
- * caller drops it when the zap is over, for until then the attach is how an
+ * An attach that loses its last range goes to change->idle, reference and all: it
+ * is dropped when the zap is over, for until then the attach is how an
  * invalidation finds the view.
  */
-static void memview_table_erase(struct memview *view,
-				struct memview_range *range,
-				struct list_head *idle)
+static void memview_table_erase(struct memview_change *change,
+				struct memview_range *range)
 {
 	struct memview_attach *attach = range->attach;
 
 	memview_attach_unindex(range);
 	if (!--attach->nr_ranges)
-		list_move(&attach->view_node, idle);
+		list_move(&attach->view_node, &change->idle);
 
-	rb_erase(&range->node, &view->table);
-	view->nr_ranges--;
+	rb_erase(&range->node, &change->view->table);
+	change->nr_ranges--;
 }
 
+/* What may be done before ops_lock is held: memview_change_reserve(). */
 void memview_change_init(struct memview_change *change, struct memview *view)
 {
+	change->view = view;
+	change->spare = NULL;
+	change->nr_spare = 0;
+	change->touched = NULL;
+	change->undoing = false;
+	INIT_LIST_HEAD(&change->idle);
+}
+
+/* From here to memview_change_end() the operation has ops_lock. */
+void memview_change_start(struct memview_change *change)
+{
+	struct memview *view = change->view;
+	struct memview_range **link = &view->spare;
+
 	lockdep_assert_held(&view->ops_lock);
 
-	change->view = view;
+	while (*link)
+		link = &(*link)->change_next;
+	*link = change->spare;
 	change->spare = view->spare;
-	change->nr_spare = view->nr_spare;
-	change->touched = NULL;
-	INIT_LIST_HEAD(&change->idle);
+	change->nr_spare += view->nr_spare;
+	change->nr_ranges = view->nr_ranges;
 }
 
 static void memview_change_give(struct memview_change *change,
@@ -206,28 +231,143 @@ static void memview_change_give(struct memview_change *change,
  * @change: the change
  * @nr: as many must be spare
  *
- * Return: 0 or -ENOMEM
+ * Return: 0, -ENOMEM, or as memview_stopped()
  */
 int memview_change_reserve(struct memview_change *change, unsigned long nr)
 {
 	struct memview_range *range;
+	int err = 0;
 
-	while (change->nr_spare < nr) {
+	while (!err && change->nr_spare < nr) {
+		/* Each can wait for the controller's memory cgroup. */
 		range = kmem_cache_alloc(memview_range_cache,
 					 GFP_KERNEL_ACCOUNT);
 		if (!range)
 			return -ENOMEM;
 		memview_change_give(change, range);
-		if (change->nr_spare % 64 == 0)
+		if (change->nr_spare % MEMVIEW_CHUNK == 0)
 			cond_resched();
+		err = memview_stopped(change->view);
 	}
-	return 0;
+	return err;
+}
+
+/* The end of what has not been started. */
+void memview_change_drop(struct memview_change *change)
+{
+	struct memview_range *range;
+
+	while ((range = change->spare)) {
+		change->spare = range->change_next;
+		kmem_cache_free(memview_range_cache, range);
+	}
+}
+
+/**
+ * memview_change_begin - begin to change the table
+ * @change: the change
+ * @first: first page of the span that is going to change
+ * @last: last page of the span
+ *
+ * Takes memview.lock, which memview_change_commit() or memview_change_undo()
+ * drops. What is called in between gives it up after each MEMVIEW_CHUNK steps.
+ */
+void memview_change_begin(struct memview_change *change, pgoff_t first,
+			  pgoff_t last)
+	__acquires(&change->view->lock)
+{
+	change->steps = 0;
+	change->first = first;
+	change->last = last;
+	change->cut_first = first;
+	change->cut_last = last;
+	memview_table_write_begin(change->view);
+}
+
+static void memview_change_pause(struct memview_change *change)
+	__releases(&change->view->lock)
+{
+	struct memview *view = change->view;
+
+	/* Nobody may see what has been done so far. */
+	if (change->touched && !view->changing) {
+		view->pending_first = change->first;
+		view->pending_last = change->last;
+		WRITE_ONCE(view->changing, true);
+	}
+	memview_table_write_end(view);
+}
+
+static void memview_change_resume(struct memview_change *change)
+	__acquires(&change->view->lock)
+{
+	change->steps = 0;
+	memview_table_write_begin(change->view);
+}
+
+/**
+ * memview_change_step - before each bounded piece of work
+ * @change: the change; nobody else changes the table or a range meanwhile, for
+ *	we have ops_lock
+ *
+ * Return: 0, or why the change has to be undone
+ */
+int memview_change_step(struct memview_change *change)
+{
+	if (likely(change->steps++ < MEMVIEW_CHUNK))
+		return 0;
+	memview_change_pause(change);
+	cond_resched();
+	memview_change_resume(change);
+	return change->undoing ? 0 : memview_stopped(change->view);
+}
+
+/*
+ * Makes sure that @nr ranges are spare. What cuts more than a view keeps is rare.
+ *
+ * Return: 0, or why the change has to be undone
+ */
+static int memview_change_need(struct memview_change *change, unsigned long nr)
+{
+	int err;
+
+	if (likely(change->nr_spare >= nr))
+		return 0;
+	memview_change_pause(change);
+	err = memview_change_reserve(change, nr);
+	memview_change_resume(change);
+	return err;
+}
+
+/**
+ * memview_change_commit - let everybody see what has changed
+ * @change: the change; nothing of it can be undone any more
+ *
+ * Drops memview.lock. Entries of peers may be as before: memview.pending_first
+ * and pending_last are the caller's to set, and to take back after the zap.
+ */
+void memview_change_commit(struct memview_change *change)
+	__releases(&change->view->lock)
+{
+	struct memview *view = change->view;
+	bool waits = view->changing;
+
+	view->nr_ranges = change->nr_ranges;
+	if (waits) {
+		WRITE_ONCE(view->changing, false);
+		WRITE_ONCE(view->gen, view->gen + 1);
+	}
+	memview_table_write_end(view);
+	if (waits)
+		wake_up_all(&view->change_wait);
 }
 
 static void memview_change_touch(struct memview_change *change,
 				 struct memview_range *range, unsigned long what)
 {
 	if (!(range->file & MEMVIEW_RANGE_CHANGE)) {
+		change->cut_first = min(change->cut_first, range->first);
+		change->cut_last = max(change->cut_last, range->last);
 		range->file &= ~(MEMVIEW_RANGE_FLAGS * MEMVIEW_RANGE_OLD);
 		range->file |= memview_range_flags(range) * MEMVIEW_RANGE_OLD;
 		range->change_next = change->touched;
@@ -257,22 +397,12 @@ static struct memview_range *memview_change_new(struct memview_change *change,
 	return range;
 }
 
-/**
- * memview_change_add - put a range into the table
- * @change: the change; something is spare
- * @first: first page; the span is free
- * @last: last page
- * @file_first: page of the file that @first maps
- * @attach: what it maps
- * @flags: as in memview_range
- */
-void memview_change_add(struct memview_change *change, pgoff_t first,
-			pgoff_t last, pgoff_t file_first,
-			struct memview_attach *attach, u32 flags)
+/* The span is free, and something is spare. */
+static void memview_change_insert(struct memview_change *change, pgoff_t first,
+				  pgoff_t last, pgoff_t file_first,
+				  struct memview_attach *attach, u32 flags)
 {
-	lockdep_assert_held(&change->view->lock);
-
-	memview_table_insert(change->view,
+	memview_table_insert(change,
 			     memview_change_new(change, first, last, file_first,
 						attach, flags));
 }
@@ -281,7 +411,7 @@ static void memview_change_remove(struct memview_change *change,
 				  struct memview_range *range)
 {
 	memview_change_touch(change, range, MEMVIEW_RANGE_REMOVED);
-	memview_table_erase(change->view, range, &change->idle);
+	memview_table_erase(change, range);
 }
 
 /*
@@ -326,8 +456,31 @@ static void memview_change_split(struct memview_change *change,
 	pgoff_t range_last = range->last;
 
 	memview_change_trim(change, range, range->first, last);
-	memview_change_add(change, page, range_last, file_page, range->attach,
-			   memview_range_flags(range));
+	memview_change_insert(change, page, range_last, file_page,
+			      range->attach, memview_range_flags(range));
+}
+
+/**
+ * memview_change_add - put a range into the table
+ * @change: the change
+ * @first: first page; the span is free
+ * @last: last page
+ * @file_first: page of the file that @first maps
+ * @attach: what it maps
+ * @flags: as in memview_range
+ *
+ * Return: 0, or why the change has to be undone
+ */
+int memview_change_add(struct memview_change *change, pgoff_t first,
+		       pgoff_t last, pgoff_t file_first,
+		       struct memview_attach *attach, u32 flags)
+{
+	int err = memview_change_need(change, 1);
+
+	if (!err)
+		memview_change_insert(change, first, last, file_first, attach,
+				      flags);
+	return err;
 }
 
 /**
@@ -337,34 +490,40 @@ static void memview_change_split(struct memview_change *change,
  * @last: last page
  * @removed: gets the number of pages removed
  *
- * Return: 0, or -EAGAIN when it cuts more than is spare
+ * Return: 0, or why the change has to be undone
  */
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed)
 {
-	struct memview *view = change->view;
 	struct memview_range *range, *next;
+	int err;
 
-	lockdep_assert_held(&view->lock);
+	lockdep_assert_held(&change->view->lock);
 
 	*removed = 0;
-	range = memview_table_first(view, first);
+	range = memview_table_first(change->view, first);
 	if (range && range->first < first && range->last > last) {
-		if (change->nr_spare < 2)
-			return -EAGAIN;
+		err = memview_change_need(change, 2);
+		if (err)
+			return err;
 		memview_change_split(change, range, first - 1, last + 1);
 		*removed = last - first + 1;
 		return 0;
 	}
 	for (; range && range->first <= last; range = next) {
+		bool whole = range->first >= first && range->last <= last;
+
+		err = memview_change_step(change);
+		if (!err && !whole)
+			err = memview_change_need(change, 1);
+		if (err)
+			return err;
 		next = memview_table_next(range);
 		*removed += min(range->last, last) -
 			    max(range->first, first) + 1;
 
-		if (range->first >= first && range->last <= last)
+		if (whole)
 			memview_change_remove(change, range);
-		else if (!change->nr_spare)
-			return -EAGAIN;
 		else if (range->first < first)
 			memview_change_trim(change, range, range->first,
 					    first - 1);
@@ -393,24 +552,66 @@ static unsigned int memview_table_ends(struct memview *view, pgoff_t first,
 }
 
 /**
+ * memview_change_check - look at a span that is to have other flags
+ * @change: the change
+ * @first: first page
+ * @last: last page
+ * @flags: as in memview_range
+ *
+ * A right can be given back, but one that mmap(2) has not been asked for is not
+ * known to be allowed (R6).
+ *
+ * Return: whether anything changes; -ENOENT where the span is not fully mapped;
+ * -EACCES for a right that a range cannot have; why the change has to be undone
+ */
+int memview_change_check(struct memview_change *change, pgoff_t first,
+			 pgoff_t last, u32 flags)
+{
+	struct memview_range *range;
+	pgoff_t next = first;
+	bool changes = false;
+	int err;
+
+	for (range = memview_table_first(change->view, next);
+	     range && range->first <= next && next <= last;
+	     range = memview_table_next(range)) {
+		struct memview_segment *segment = range->attach->segment;
+
+		err = memview_change_step(change);
+		if (err)
+			return err;
+		if ((flags & MEMVIEW_MAP_WRITE) && !segment->writable)
+			return -EACCES;
+		if ((flags & MEMVIEW_MAP_EXEC) && !READ_ONCE(segment->exec_ok))
+			return -EACCES;
+		changes |= memview_range_flags(range) != flags;
+		next = range->last + 1;
+	}
+	return next > last ? changes : -ENOENT;
+}
+
+/**
  * memview_change_flags - give a span other flags
  * @change: the change
  * @first: first page
  * @last: last page
  * @flags: as in memview_range
  *
- * Return: 0, or -EAGAIN when it cuts more ranges than are spare
+ * Return: 0, or why the change has to be undone
  */
 int memview_change_flags(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u32 flags)
 {
 	struct memview *view = change->view;
 	struct memview_range *range;
+	int err;
 
 	lockdep_assert_held(&view->lock);
 
-	if (2 * memview_table_ends(view, first, last) > change->nr_spare)
-		return -EAGAIN;
+	err = memview_change_need(change,
+				  2 * memview_table_ends(view, first, last));
+	if (err)
+		return err;
 	range = memview_table_inside(view, first);
 	if (range)
 		memview_change_split(change, range, first - 1, first);
@@ -419,15 +620,43 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
 		memview_change_split(change, range, last, last + 1);
 	for (range = memview_table_first(view, first);
 	     range && range->last <= last; range = memview_table_next(range)) {
+		err = memview_change_step(change);
+		if (err)
+			return err;
 		memview_change_touch(change, range, MEMVIEW_RANGE_ALTERED);
-		range->file = (range->file & ~MEMVIEW_RANGE_FLAGS) |
-			      (flags & MEMVIEW_RANGE_FLAGS);
+		WRITE_ONCE(range->file, (range->file & ~MEMVIEW_RANGE_FLAGS) |
+					(flags & MEMVIEW_RANGE_FLAGS));
 	}
 	return 0;
 }
 
-/* As if nothing had been changed; what was reserved is spare again. */
+/*
+ * What was cut is not all there while it is undone, also outside of the span that
+ * was to change.
+ */
+static void memview_change_widen(struct memview_change *change)
+{
+	struct memview *view = change->view;
+
+	change->undoing = true;
+	change->first = change->cut_first;
+	change->last = change->cut_last;
+	if (view->changing) {
+		view->pending_first = change->first;
+		view->pending_last = change->last;
+		WRITE_ONCE(view->gen, view->gen + 1);
+	}
+}
+
+/**
+ * memview_change_undo - end as if nothing had been changed
+ * @change: the change; what was reserved is spare again
+ *
+ * Drops memview.lock. No entry of a peer has come from what is undone: faults
+ * have waited, or have not had the lock.
+ */
 void memview_change_undo(struct memview_change *change)
+	__releases(&change->view->lock)
 {
 	const unsigned long both = MEMVIEW_RANGE_ADDED | MEMVIEW_RANGE_REMOVED;
 	struct memview *view = change->view;
@@ -435,24 +664,30 @@ void memview_change_undo(struct memview_change *change)
 
 	lockdep_assert_held(&view->lock);
 
+	memview_change_widen(change);
 	/* Make room first: what was there lay where something was added. */
-	for (range = change->touched; range; range = range->change_next)
+	for (range = change->touched; range; range = range->change_next) {
+		memview_change_step(change);
 		if ((range->file & both) == MEMVIEW_RANGE_ADDED)
-			memview_table_erase(view, range, &change->idle);
-
+			memview_table_erase(change, range);
+	}
 	while ((range = change->touched)) {
 		unsigned long what = range->file;
 
+		memview_change_step(change);
 		change->touched = range->change_next;
 		if (what & MEMVIEW_RANGE_ADDED) {
 			memview_change_give(change, range);
 			continue;
 		}
-		range->file = rounddown(what, MEMVIEW_RANGE_PAGE) +
-			      (what / MEMVIEW_RANGE_OLD & MEMVIEW_RANGE_FLAGS);
+		WRITE_ONCE(range->file, rounddown(what, MEMVIEW_RANGE_PAGE) +
+			   (what / MEMVIEW_RANGE_OLD & MEMVIEW_RANGE_FLAGS));
 		if (what & MEMVIEW_RANGE_REMOVED)
-			memview_table_insert(view, range);
+			memview_table_insert(change, range);
 	}
+	if (view->changing)
+		WRITE_ONCE(view->pending_first, ULONG_MAX);
+	memview_change_commit(change);
 }
 
 /**
@@ -495,18 +730,15 @@ void memview_change_end(struct memview_change *change)
 	memview_attach_put_list(&change->idle);
 }
 
-/* Empties the table at once; memview_table_free() does the long rest. */
+/*
+ * Empties the table at once; memview_table_free() does the long rest. Until then
+ * the ranges can be found by invalidations, which then zap what is not there.
+ */
 void memview_table_clear(struct memview *view, struct list_head *idle,
 			 struct rb_root *removed)
 {
-	struct memview_attach *attach;
-
 	lockdep_assert_held(&view->lock);
 
-	list_for_each_entry(attach, &view->attaches, view_node) {
-		attach->ranges = RB_ROOT_CACHED;
-		attach->nr_ranges = 0;
-	}
 	list_splice_init(&view->attaches, idle);
 	*removed = view->table;
 	view->table = RB_ROOT;
@@ -524,15 +756,25 @@ void memview_table_destroy(struct memview *view)
 	}
 }
 
-void memview_table_free(struct rb_root *removed)
+/* After the zap: what memview_table_clear() has left. */
+void memview_table_free(struct memview *view, struct list_head *idle,
+			struct rb_root *removed)
 {
 	struct memview_range *range, *next;
+	struct memview_attach *attach;
 
+	list_for_each_entry(attach, idle, view_node) {
+		spin_lock(&view->lock);
+		attach->ranges = RB_ROOT_CACHED;
+		attach->nr_ranges = 0;
+		spin_unlock(&view->lock);
+		cond_resched();
+	}
 	rbtree_postorder_for_each_entry_safe(range, next, removed, node) {
 		kmem_cache_free(memview_range_cache, range);
 		cond_resched();
 	}
-	*removed = RB_ROOT;
+	memview_attach_put_list(idle);
 }
 
 /* The ranges of @attach that map any of a span of the file. */

@@ -2,15 +2,21 @@
 /*
  * Table operations: one edit, or several that are done all or not at all.
  *
- * All that can sleep or fail for want of memory comes first, under ops_lock
- * alone. The edits are then applied one after the other under memview.lock, so
+ * All that can sleep or fail for want of memory comes first, as far as it is
+ * known. The edits are then applied one after the other under memview.lock, so
  * that each sees what those before it have done and nobody else sees any of it
  * alone; one that cannot be done undoes them all (R5). Then everything that has
  * lost a right is zapped, and only then the operation returns (R1).
+ *
+ * What takes long is done in pieces, and between them memview.lock is free (R7):
+ * see memview_change_begin(). A SIGKILL, or a revocation, ends it there, as if it
+ * had not been begun.
  */
 
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/wait.h>
 
 #include "memview.h"
 #include "trace.h"
@@ -20,11 +26,13 @@ static int memview_update_begin(struct memview *view, bool nowait)
 {
 	int err = 0;
 
-	if (!nowait)
-		mutex_lock(&view->ops_lock);
-	else if (!mutex_trylock(&view->ops_lock))
-		return -EAGAIN;
-	if (view->dead)
+	if (nowait) {
+		if (!mutex_trylock(&view->ops_lock))
+			return -EAGAIN;
+	} else if (mutex_lock_killable(&view->ops_lock)) {
+		return -EINTR;
+	}
+	if (view->dead || READ_ONCE(view->revoking))
 		err = -ESHUTDOWN;
 	else if (view->mirror && view->mirror->mm != current->mm)
 		err = -EIO;
@@ -38,36 +46,6 @@ static bool memview_is_free(struct memview *view, pgoff_t first, pgoff_t last)
 	struct memview_range *range = memview_table_first(view, first);
 
 	return !range || range->first > last;
-}
-
-/*
- * Is the span fully mapped, by ranges that may have these rights? A right can
- * be given back, but one that mmap(2) has not been asked for is not known to be
- * allowed (R6).
- *
- * Return: whether anything changes, or an errno
- */
-static int memview_protect_check(struct memview *view,
-				 const struct memview_edit *edit)
-{
-	struct memview_range *range;
-	pgoff_t next = edit->first;
-	bool changes = false;
-
-	for (range = memview_table_first(view, next);
-	     range && range->first <= next && next <= edit->last;
-	     range = memview_table_next(range)) {
-		struct memview_segment *segment = range->attach->segment;
-
-		if ((edit->flags & MEMVIEW_MAP_WRITE) && !segment->writable)
-			return -EACCES;
-		if ((edit->flags & MEMVIEW_MAP_EXEC) &&
-		    !READ_ONCE(segment->exec_ok))
-			return -EACCES;
-		changes |= memview_range_flags(range) != edit->flags;
-		next = range->last + 1;
-	}
-	return next > edit->last ? changes : -ENOENT;
 }
 
 /* Does what the edit before maps serve for this one, too? */
@@ -136,29 +114,28 @@ static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
 	return memview_edit_attach(view, edit, before, nowait);
 }
 
-/* Of an operation that has failed: what is mapped keeps what it needs. */
-static void memview_edits_put(struct memview *view, struct memview_edit *edits,
-			      unsigned int nr)
+/* Under memview.lock, so there are few: what is mapped keeps what it needs. */
+static void memview_edits_put(struct memview_edit *edits, unsigned int nr)
 {
 	unsigned int i;
 
-	spin_lock(&view->lock);
 	for (i = 0; i < nr; i++)
 		if (edits[i].attach)
 			memview_attach_done(edits[i].attach);
-	spin_unlock(&view->lock);
 }
 
-/*
- * The most spare ranges that an edit can take: what it adds, and what is left of
- * those that it cuts.
- */
-static const unsigned int memview_edit_spares[] = {
-	[MEMVIEW_EDIT_MAP]	= 3,
-	[MEMVIEW_EDIT_UNMAP]	= 2,
-	[MEMVIEW_EDIT_PROTECT]	= 4,
-	[MEMVIEW_EDIT_RESIZE]	= 1,
-};
+static void memview_edits_put_all(struct memview *view,
+				  struct memview_edit *edits, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i += MEMVIEW_CHUNK) {
+		spin_lock(&view->lock);
+		memview_edits_put(edits + i, min(nr - i, MEMVIEW_CHUNK));
+		spin_unlock(&view->lock);
+		cond_resched();
+	}
+}
 
 static int memview_edit_apply(struct memview_change *change,
 			      struct memview_edit *edit)
@@ -176,13 +153,12 @@ static int memview_edit_apply(struct memview_change *change,
 		} else if (!memview_is_free(view, edit->first, edit->last)) {
 			return -EEXIST;
 		}
-		if (!change->nr_spare)
-			return -EAGAIN;
-		memview_change_add(change, edit->first, edit->last,
-				   edit->file_first, edit->attach, edit->flags &
-				   (MEMVIEW_MAP_RIGHTS | MEMVIEW_MAP_LAZY_WRITE));
 		edit->zap = edit->removed;
-		return 0;
+		return memview_change_add(change, edit->first, edit->last,
+					  edit->file_first, edit->attach,
+					  edit->flags &
+					  (MEMVIEW_MAP_RIGHTS |
+					   MEMVIEW_MAP_LAZY_WRITE));
 
 	case MEMVIEW_EDIT_UNMAP:
 		err = memview_change_carve(change, edit->first, edit->last,
@@ -191,7 +167,8 @@ static int memview_edit_apply(struct memview_change *change,
 		return err;
 
 	case MEMVIEW_EDIT_PROTECT:
-		err = memview_protect_check(view, edit);
+		err = memview_change_check(change, edit->first, edit->last,
+					   edit->flags);
 		/*
 		 * A right that is added zaps too: KVM never upgrades a present
 		 * read-only entry of a VM_PFNMAP mapping.
@@ -214,27 +191,30 @@ static int memview_edit_apply(struct memview_change *change,
 	return -EINVAL;
 }
 
-/* Applies all, or none. */
+/*
+ * Applies all, or none: memview_change_commit() or memview_change_undo() is to
+ * follow.
+ */
 static int memview_update_apply(struct memview_change *change,
 				struct memview_edit *edits, unsigned int nr,
 				unsigned int *failed)
 {
-	struct memview *view = change->view;
 	unsigned long limit = READ_ONCE(memview_max_ranges);
 	unsigned int i;
 	int err = 0;
 
 	for (i = 0; i < nr && !err; i++) {
-		unsigned long before = view->nr_ranges;
+		unsigned long before = change->nr_ranges;
 
-		err = memview_edit_apply(change, &edits[i]);
-		if (!err && view->nr_ranges > before && view->nr_ranges > limit)
+		err = memview_change_step(change);
+		if (!err)
+			err = memview_edit_apply(change, &edits[i]);
+		if (!err && change->nr_ranges > before &&
+		    change->nr_ranges > limit)
 			err = -ENOSPC;
 	}
-	if (err) {
+	if (err)
 		*failed = i - 1;
-		memview_change_undo(change);
-	}
 	return err;
 }
 
@@ -246,6 +226,13 @@ static int memview_edit_cmp(const void *a, const void *b)
 	if (x->zap != y->zap)
 		return y->zap - x->zap;
 	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* Of as many as there can be: a million comparisons. */
+static int memview_edit_cmp_many(const void *a, const void *b)
+{
+	cond_resched();
+	return memview_edit_cmp(a, b);
 }
 
 /*
@@ -267,7 +254,8 @@ static unsigned int memview_edits_merge(struct memview_edit *edits,
 		if (memview_edit_cmp(&edits[i - 1], &edits[i]) > 0)
 			break;
 	if (i < nr)
-		sort(edits, nr, sizeof(*edits), memview_edit_cmp, NULL);
+		sort(edits, nr, sizeof(*edits), nr <= MEMVIEW_CHUNK ?
+		     memview_edit_cmp : memview_edit_cmp_many, NULL);
 	for (i = 0; i < nr && edits[i].zap; i++) {
 		struct memview_edit *span = &edits[nr_spans];
 
@@ -287,9 +275,16 @@ static void memview_edits_zap(struct memview *view,
 {
 	unsigned int i;
 
-	for (i = 0; i < nr; i++)
-		memview_zap(view, edits[i].first,
-			    min(edits[i].last, ULONG_MAX >> PAGE_SHIFT), false);
+	for (i = 0; i < nr; i++) {
+		pgoff_t first = edits[i].first;
+
+		/* Who is awaited does not go through them one by one. */
+		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1 &&
+		    memview_stopped(view))
+			i = nr - 1;
+		memview_zap(view, first,
+			    min(edits[i].last, MEMVIEW_LAST_PAGE), false);
+	}
 	memview_zap_end(view);
 }
 
@@ -312,63 +307,84 @@ static void memview_edit_trace(struct memview *view,
 	}
 }
 
+/* Tells of edits that are done, before their spans become others. */
+static void memview_edits_report(struct memview *view,
+				 const struct memview_edit *edits,
+				 unsigned int nr, struct memview_result *result)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		memview_edit_trace(view, &edits[i]);
+		result->removed += edits[i].removed;
+	}
+}
+
+static void memview_edits_begin(struct memview_change *change,
+				const struct memview_edit *edits,
+				unsigned int nr)
+	__acquires(&change->view->lock)
+{
+	pgoff_t first = edits->first, last = edits->last;
+	unsigned int i;
+
+	for (i = 1; i < nr; i++) {
+		first = min(first, edits[i].first);
+		last = max(last, edits[i].last);
+	}
+	memview_change_begin(change, first, min(last, MEMVIEW_LAST_PAGE));
+}
+
 /*
- * Applies the edits under memview.lock, and makes sure that there are as many
- * spare ranges as they turn out to need: as a rule, one for each map, or what a
- * view keeps. What cuts more comes back for it.
+ * Applies the edits. As a rule there are few, and all is done, up to the zaps,
+ * without memview.lock being given up.
  */
 static int memview_update_commit(struct memview_change *change,
 				 struct memview_edit *edits, unsigned int nr,
-				 unsigned int maps,
 				 struct memview_result *result)
 {
 	struct memview *view = change->view;
-	unsigned long spares = max(maps, MEMVIEW_SPARES_KEPT);
-	unsigned int i, zaps;
+	unsigned int zaps = 0;
+	bool many;
 	int err;
 
 	if (MEMVIEW_BROKEN_zap_first) {
 		spin_lock(&view->lock);
 		memview_zap_begin(view);
 		spin_unlock(&view->lock);
-		memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT, false);
+		memview_zap(view, 0, MEMVIEW_LAST_PAGE, false);
 		memview_zap_end(view);
 	}
 
-	for (;;) {
-		err = memview_change_reserve(change, spares);
-		if (err)
-			return err;
-		memview_table_write_begin(view);
-		err = memview_update_apply(change, edits, nr, &result->failed);
-		if (!err)
-			break;
-		memview_table_write_end(view);
-		if (err != -EAGAIN)
-			return err;
-		/* More is cut. */
-		result->failed = nr;
-		for (spares = 0, i = 0; i < nr; i++)
-			spares += memview_edit_spares[edits[i].kind];
+	memview_edits_begin(change, edits, nr);
+	err = memview_update_apply(change, edits, nr, &result->failed);
+	if (err) {
+		memview_change_undo(change);
+		return err;
 	}
-	for (i = 0; i < nr; i++) {
-		memview_edit_trace(view, &edits[i]);
-		result->removed += edits[i].removed;
-		if (edits[i].attach)
-			memview_attach_done(edits[i].attach);
+	/* Then all of the span is pending already. */
+	many = view->changing;
+	if (!many) {
+		memview_edits_put(edits, nr);
+		memview_edits_report(view, edits, nr, result);
+		zaps = memview_edits_merge(edits, nr);
+		if (zaps) {
+			view->pending_first = edits[0].first;
+			view->pending_last = edits[zaps - 1].last;
+		}
 	}
-	zaps = memview_edits_merge(edits, nr);
-	if (zaps) {
-		view->pending_first = edits[0].first;
-		view->pending_last = edits[zaps - 1].last;
-		if (!MEMVIEW_BROKEN_zap_first)
-			memview_zap_begin(view);
-	}
-	memview_table_write_end(view);
+	if (many || zaps)
+		memview_zap_begin(view);
+	memview_change_commit(change);
 
-	if (zaps) {
-		if (!MEMVIEW_BROKEN_zap_first)
-			memview_edits_zap(view, edits, zaps);
+	if (many) {
+		memview_edits_put_all(view, edits, nr);
+		memview_edits_report(view, edits, nr, result);
+		zaps = memview_edits_merge(edits, nr);
+	}
+	if (many || zaps) {
+		memview_edits_zap(view, edits,
+				  MEMVIEW_BROKEN_zap_first ? 0 : zaps);
 		WRITE_ONCE(view->pending_first, ULONG_MAX);
 	}
 	return 0;
@@ -391,14 +407,23 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 {
 	struct memview_change change;
 	unsigned int i, maps = 0;
-	int err;
+	int err = 0;
 
 	result->failed = nr;
 	result->removed = 0;
-	err = memview_update_begin(view, nowait);
-	if (err)
-		return err;
 	memview_change_init(&change, view);
+	for (i = 0; i < nr; i++)
+		maps += edits[i].kind == MEMVIEW_EDIT_MAP;
+	/* Nobody waits for us yet. */
+	if (maps > MEMVIEW_SPARES_KEPT)
+		err = memview_change_reserve(&change, maps);
+	if (!err)
+		err = memview_update_begin(view, nowait);
+	if (err) {
+		memview_change_drop(&change);
+		return err;
+	}
+	memview_change_start(&change);
 
 	for (i = 0; i < nr; i++) {
 		err = memview_edit_prepare(view, &edits[i],
@@ -407,15 +432,37 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 			result->failed = i;
 			break;
 		}
-		maps += edits[i].kind == MEMVIEW_EDIT_MAP;
-		if (i % 64 == 63)
+		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1) {
 			cond_resched();
+			err = memview_stopped(view);
+			if (err)
+				break;
+		}
 	}
 	if (!err)
-		err = memview_update_commit(&change, edits, nr, maps, result);
+		err = memview_change_reserve(&change, MEMVIEW_SPARES_KEPT);
+	if (!err)
+		err = memview_update_commit(&change, edits, nr, result);
 	if (err)
-		memview_edits_put(view, edits, nr);
+		memview_edits_put_all(view, edits, nr);
 	memview_change_end(&change);
 	mutex_unlock(&view->ops_lock);
 	return err;
+}
+
+/**
+ * memview_update_wait - wait for the end of a change that takes long
+ * @view: the view
+ * @interruptible: give up for any signal, and not only for SIGKILL
+ *
+ * Context: no lock is held.
+ * Return: 0, or -ERESTARTSYS
+ */
+int memview_update_wait(struct memview *view, bool interruptible)
+{
+	if (interruptible)
+		return wait_event_interruptible(view->change_wait,
+						!READ_ONCE(view->changing));
+	return wait_event_killable(view->change_wait,
+				   !READ_ONCE(view->changing));
 }

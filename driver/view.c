@@ -4,6 +4,7 @@
 #include <linux/mount.h>
 #include <linux/module.h>
 #include <linux/pseudo_fs.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "memview.h"
@@ -105,6 +106,7 @@ struct memview *memview_create(void)
 	view->inode = inode;
 	mutex_init(&view->ops_lock);
 	spin_lock_init(&view->lock);
+	init_waitqueue_head(&view->change_wait);
 	view->table = RB_ROOT;
 	seqcount_init(&view->table_seq);
 	INIT_LIST_HEAD(&view->attaches);
@@ -179,24 +181,39 @@ static void memview_revoke_locked(struct memview *view)
 	WRITE_ONCE(view->dead, true);
 	memview_table_clear(view, &idle, &removed);
 	view->pending_first = 0;
-	view->pending_last = ULONG_MAX >> PAGE_SHIFT;
+	view->pending_last = MEMVIEW_LAST_PAGE;
 	memview_zap_begin(view);
 	memview_table_write_end(view);
 
-	memview_zap(view, 0, ULONG_MAX >> PAGE_SHIFT, false);
+	memview_zap(view, 0, MEMVIEW_LAST_PAGE, false);
 	memview_zap_end(view);
 	WRITE_ONCE(view->pending_first, ULONG_MAX);
 
-	memview_table_free(&removed);
-	memview_attach_put_list(&idle);
+	memview_table_free(view, &idle, &removed);
+}
+
+/**
+ * memview_stopped - has a table operation to end before it is done?
+ * @view: the view; it has not changed yet, or can be put back
+ *
+ * Return: 0; -ESHUTDOWN for a revocation, which waits; -EINTR for a SIGKILL
+ */
+int memview_stopped(const struct memview *view)
+{
+	if (READ_ONCE(view->revoking))
+		return -ESHUTDOWN;
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 /**
  * memview_revoke - remove everything, for good
  * @view: the view
+ *
+ * Waits for what runs, which ends at its next step, and is undone.
  */
 void memview_revoke(struct memview *view)
 {
+	WRITE_ONCE(view->revoking, true);
 	mutex_lock(&view->ops_lock);
 	memview_revoke_locked(view);
 	mutex_unlock(&view->ops_lock);
@@ -217,6 +234,7 @@ void memview_revoke_later(struct memview *view)
 {
 	if (!kref_get_unless_zero(&view->ref))
 		return;
+	WRITE_ONCE(view->revoking, true);
 	if (!queue_work(memview_wq, &view->revoke_work))
 		memview_put(view);
 }
