@@ -433,39 +433,70 @@ static int memview_query_copy(const struct memview_query_info *query,
 	return 0;
 }
 
+/*
+ * Describes the ranges from query->mem_offset on, under ops_lock, which nobody
+ * waits for long: a revocation or a SIGKILL ends it.
+ */
+static int memview_query_fill(struct memview *view,
+			      struct memview_query_info *query,
+			      struct memview_range_info *infos)
+{
+	struct memview_range *range;
+	unsigned int nr = 0;
+	int err = 0;
+
+	range = memview_table_first(view, query->mem_offset >> PAGE_SHIFT);
+	for (; range && nr < query->count && !err;
+	     range = memview_table_next(range)) {
+		memview_range_describe(range, &infos[nr++]);
+		if (nr % 1024 == 0) {
+			cond_resched();
+			err = memview_stopped(view);
+		}
+	}
+	query->count = nr;
+	query->total = view->nr_ranges;
+	query->mem_offset = range ? (u64)range->first << PAGE_SHIFT :
+				    memview_size(view);
+	return err;
+}
+
 static long memview_query(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_query_info *query = arg;
 	struct memview_range_info *infos = NULL;
-	struct memview_range *range;
-	unsigned int nr = 0;
-	int err = 0;
+	u32 wanted = query->count, room;
+	int err;
 
 	if (query->range_size < sizeof(*infos) ||
 	    query->range_size > PAGE_SIZE || query->count > MEMVIEW_QUERY_MAX)
 		return -EINVAL;
 
-	mutex_lock(&view->ops_lock);
-	query->count = min_t(unsigned long, query->count, view->nr_ranges);
-	if (query->count) {
-		infos = kvmalloc_array(query->count, sizeof(*infos),
-				       GFP_KERNEL_ACCOUNT);
-		if (!infos) {
-			mutex_unlock(&view->ops_lock);
-			return -ENOMEM;
+	room = min_t(unsigned long, wanted, READ_ONCE(view->nr_ranges));
+	for (;;) {
+		/* Memory is waited for without the lock. */
+		if (room) {
+			infos = kvmalloc_array(room, sizeof(*infos),
+					       GFP_KERNEL_ACCOUNT);
+			if (!infos)
+				return -ENOMEM;
 		}
+		if (mutex_lock_killable(&view->ops_lock)) {
+			kvfree(infos);
+			return -EINTR;
+		}
+		query->count = min_t(unsigned long, wanted, view->nr_ranges);
+		if (query->count <= room)
+			break;
+		room = query->count;
+		mutex_unlock(&view->ops_lock);
+		kvfree(infos);
 	}
-	range = memview_table_first(view, query->mem_offset >> PAGE_SHIFT);
-	for (; range && nr < query->count; range = memview_table_next(range))
-		memview_range_describe(range, &infos[nr++]);
-	query->total = view->nr_ranges;
-	query->mem_offset = range ? (u64)range->first << PAGE_SHIFT :
-				    memview_size(view);
+	err = memview_query_fill(view, query, infos);
 	mutex_unlock(&view->ops_lock);
 
-	query->count = nr;
-	if (nr)
-		err = memview_query_copy(query, infos, nr);
+	if (!err && query->count)
+		err = memview_query_copy(query, infos, query->count);
 	kvfree(infos);
 	return err;
 }
