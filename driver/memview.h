@@ -100,16 +100,24 @@ struct memview_range {
 };
 
 /* MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE */
-#define MEMVIEW_RANGE_FLAGS	0x001fUL
+#define MEMVIEW_RANGE_FLAGS	0x0017UL
 /* What the operation in progress has done to the range, and its flags before. */
 #define MEMVIEW_RANGE_ADDED	0x0020UL
 #define MEMVIEW_RANGE_REMOVED	0x0040UL
 #define MEMVIEW_RANGE_ALTERED	0x0080UL
 #define MEMVIEW_RANGE_CHANGE	0x00e0UL
 #define MEMVIEW_RANGE_OLD	0x0100UL	/* times these flags */
+/* Rights that it was mapped with: what PROTECT may give back, for good (R6). */
+#define MEMVIEW_RANGE_MAY_WRITE	0x0008UL
+#define MEMVIEW_RANGE_MAY_EXEC	0x0800UL
+#define MEMVIEW_RANGE_MAY	(MEMVIEW_RANGE_MAY_WRITE | \
+				 MEMVIEW_RANGE_MAY_EXEC)
 #define MEMVIEW_RANGE_PAGE	0x2000UL
-static_assert(!((MEMVIEW_MAP_RIGHTS | MEMVIEW_MAP_LAZY_WRITE) &
-		~MEMVIEW_RANGE_FLAGS));
+static_assert((MEMVIEW_MAP_RIGHTS | MEMVIEW_MAP_LAZY_WRITE) ==
+	      MEMVIEW_RANGE_FLAGS);
+static_assert(!(MEMVIEW_RANGE_MAY &
+		(MEMVIEW_RANGE_FLAGS | MEMVIEW_RANGE_FLAGS * MEMVIEW_RANGE_OLD |
+		 MEMVIEW_RANGE_CHANGE)));
 static_assert((u64)MAX_LFS_FILESIZE / PAGE_SIZE <= ULONG_MAX / MEMVIEW_RANGE_PAGE);
 
 static inline pgoff_t memview_range_file_first(const struct memview_range *range)
@@ -125,6 +133,22 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
 static inline u32 memview_range_flags(const struct memview_range *range)
 {
 	return READ_ONCE(range->file) & MEMVIEW_RANGE_FLAGS;
+}
+
+/* The flags of a range that is mapped with these, and keeps what they allow. */
+static inline unsigned long memview_range_mapped(u32 flags)
+{
+	return (flags & MEMVIEW_RANGE_FLAGS) |
+	       (flags & MEMVIEW_MAP_WRITE ? MEMVIEW_RANGE_MAY_WRITE : 0) |
+	       (flags & MEMVIEW_MAP_EXEC ? MEMVIEW_RANGE_MAY_EXEC : 0);
+}
+
+/* Has it been mapped with these rights? READ always is. */
+static inline bool memview_range_may(const struct memview_range *range,
+				     u32 flags)
+{
+	return !(memview_range_mapped(flags) & MEMVIEW_RANGE_MAY &
+		 ~range->file);
 }
 
 /* May be written, and is so at once: see MEMVIEW_MAP_LAZY_WRITE. */
@@ -513,7 +537,8 @@ enum memview_segment_state {
  * @writable: MAP_FD asked for MEMVIEW_MAP_WRITE
  * @adopted: the controller's own mapping, in one VMA or several: never unmapped
  *	or changed by us, and used only by ranges that ask for it by its address
- * @exec_ok: a PROT_EXEC mapping of @file has succeeded; under mirror->lock
+ * @exec_ok: a PROT_EXEC mapping of @file has succeeded, so that the next range
+ *	with that right need not ask again; under mirror->lock
  * @start: first address
  * @first: first page of the file
  * @last: last page of the file, inclusive

@@ -727,7 +727,7 @@ static int memview_segment_probe_exec(struct memview_segment *segment,
 	err = memview_file_probe(segment->file, segment->first,
 				 PROT_READ | PROT_EXEC);
 	if (!err)
-		WRITE_ONCE(segment->exec_ok, true);
+		segment->exec_ok = true;
 	return err;
 }
 

@@ -376,12 +376,18 @@ static void memview_change_touch(struct memview_change *change,
 	range->file |= what;
 }
 
+/* Flags of what is left of a range, with what it may have. */
+static unsigned long memview_range_keeps(const struct memview_range *range)
+{
+	return range->file & (MEMVIEW_RANGE_FLAGS | MEMVIEW_RANGE_MAY);
+}
+
 /* What was spare becomes a range that is about to be in the table. */
 static struct memview_range *memview_change_new(struct memview_change *change,
 						pgoff_t first, pgoff_t last,
 						pgoff_t file_first,
 						struct memview_attach *attach,
-						u32 flags)
+						unsigned long flags)
 {
 	struct memview_range *range = change->spare;
 
@@ -400,7 +406,8 @@ static struct memview_range *memview_change_new(struct memview_change *change,
 /* The span is free, and something is spare. */
 static void memview_change_insert(struct memview_change *change, pgoff_t first,
 				  pgoff_t last, pgoff_t file_first,
-				  struct memview_attach *attach, u32 flags)
+				  struct memview_attach *attach,
+				  unsigned long flags)
 {
 	memview_table_insert(change,
 			     memview_change_new(change, first, last, file_first,
@@ -434,7 +441,7 @@ static void memview_change_trim(struct memview_change *change,
 		new = memview_change_new(change, first, last,
 					 memview_range_file_first(range) + ahead,
 					 range->attach,
-					 memview_range_flags(range));
+					 memview_range_keeps(range));
 		memview_change_touch(change, range, MEMVIEW_RANGE_REMOVED);
 		/* Readers without the lock find one or the other. */
 		rb_replace_node_rcu(&range->node, &new->node,
@@ -457,7 +464,7 @@ static void memview_change_split(struct memview_change *change,
 
 	memview_change_trim(change, range, range->first, last);
 	memview_change_insert(change, page, range_last, file_page,
-			      range->attach, memview_range_flags(range));
+			      range->attach, memview_range_keeps(range));
 }
 
 /**
@@ -467,7 +474,7 @@ static void memview_change_split(struct memview_change *change,
  * @last: last page
  * @file_first: page of the file that @first maps
  * @attach: what it maps
- * @flags: as in memview_range
+ * @flags: MEMVIEW_MAP_*, which are its greatest rights as well
  *
  * Return: 0, or why the change has to be undone
  */
@@ -479,7 +486,7 @@ int memview_change_add(struct memview_change *change, pgoff_t first,
 
 	if (!err)
 		memview_change_insert(change, first, last, file_first, attach,
-				      flags);
+				      memview_range_mapped(flags));
 	return err;
 }
 
@@ -559,7 +566,8 @@ static unsigned int memview_table_ends(struct memview *view, pgoff_t first,
  * @flags: as in memview_range
  *
  * A right can be given back, but one that mmap(2) has not been asked for is not
- * known to be allowed (R6).
+ * known to be allowed (R6), and what others have been allowed, in the same file,
+ * is not this range's.
  *
  * Return: whether anything changes; -ENOENT where the span is not fully mapped;
  * -EACCES for a right that a range cannot have; why the change has to be undone
@@ -575,14 +583,10 @@ int memview_change_check(struct memview_change *change, pgoff_t first,
 	for (range = memview_table_first(change->view, next);
 	     range && range->first <= next && next <= last;
 	     range = memview_table_next(range)) {
-		struct memview_segment *segment = range->attach->segment;
-
 		err = memview_change_step(change);
 		if (err)
 			return err;
-		if ((flags & MEMVIEW_MAP_WRITE) && !segment->writable)
-			return -EACCES;
-		if ((flags & MEMVIEW_MAP_EXEC) && !READ_ONCE(segment->exec_ok))
+		if (!memview_range_may(range, flags))
 			return -EACCES;
 		changes |= memview_range_flags(range) != flags;
 		next = range->last + 1;
@@ -681,6 +685,7 @@ void memview_change_undo(struct memview_change *change)
 			continue;
 		}
 		WRITE_ONCE(range->file, rounddown(what, MEMVIEW_RANGE_PAGE) +
+			   (what & MEMVIEW_RANGE_MAY) +
 			   (what / MEMVIEW_RANGE_OLD & MEMVIEW_RANGE_FLAGS));
 		if (what & MEMVIEW_RANGE_REMOVED)
 			memview_table_insert(change, range);

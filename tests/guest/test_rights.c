@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -155,6 +156,91 @@ static void executes_from_every_backing(struct fixture *f)
 	EXPECT_VALUE(4711, CALL(f->peer, op_exec, addr));
 }
 
+#define ELSEWHERE	(3UL << 30)
+
+static int map_twice(struct fixture *f, unsigned long page, unsigned long file_page)
+{
+	struct memview_op ops[] = {
+		{ .op = MEMVIEW_OP_MAP, .flags = RX, .mem_offset = page * PAGE, .size = PAGE,
+		  .fd_offset = file_page * PAGE, .fd = f->file },
+		{ .op = MEMVIEW_OP_MAP, .flags = R, .mem_offset = page * PAGE, .size = PAGE,
+		  .fd_offset = file_page * PAGE, .fd = f->file },
+	};
+	struct memview_update_info u = {
+		.ops = (uintptr_t)ops, .count = 2, .op_size = sizeof(ops[0]),
+	};
+
+	return ioctl(f->ctl, MEMVIEW_UPDATE, &u);
+}
+
+/*
+ * PROTECT gives back what the range itself was mapped with. What another range of
+ * the same file has, near or far, or was to have but for an error, is not its.
+ */
+static void ceiling_is_the_ranges_own(struct fixture *f)
+{
+	int file = backing_create(MEMFD, ELSEWHERE + PAGE);
+
+	/* Nobody has asked for X yet, and then one fails to. */
+	map_pages(f, 0, 0, 1, R);
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 0, PAGE, RX));
+	EXPECT_ERRNO(EEXIST, map_twice(f, 1, 1));
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 0, PAGE, RX));
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 0, PAGE, RW));
+
+	/* Another has it, of the same source, or of the same file elsewhere. */
+	map_pages(f, 1, 0, 1, RX);
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 0, PAGE, RX));
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 0, 2 * PAGE, RX));
+	EXPECT_OK(mv_map(f->ctl, file, 0, PAGE, 8 * PAGE, RX));
+	EXPECT_OK(mv_map(f->ctl, file, ELSEWHERE, PAGE, 9 * PAGE, R));
+	EXPECT_OK(mv_map(f->ctl, file, PAGE, PAGE, 10 * PAGE, R));
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 9 * PAGE, PAGE, RX));
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 10 * PAGE, PAGE, RX));
+
+	/* Those that have been asked for come back. */
+	for (int i = 0; i < 2; i++) {
+		EXPECT_OK(mv_protect(f->ctl, PAGE, PAGE, R));
+		EXPECT_OK(mv_protect(f->ctl, PAGE, PAGE, RX));
+	}
+	assert_int_equal(rights_at(f->ctl, 1), RX);
+	/* With the range they go. */
+	EXPECT_OK(mv_map(f->ctl, f->file, 0, PAGE, PAGE, R | MEMVIEW_MAP_REPLACE));
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, PAGE, PAGE, RX));
+	close(file);
+}
+
+/* What is left of a range that has been cut, or was to be, has its ceiling. */
+static void ceiling_survives_cuts(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		{ .op = MEMVIEW_OP_PROTECT, .flags = R, .mem_offset = 8 * PAGE, .size = 4 * PAGE },
+		{ .op = MEMVIEW_OP_UNMAP, .mem_offset = 9 * PAGE, .size = PAGE },
+		{ .op = MEMVIEW_OP_PROTECT, .flags = R, .mem_offset = 9 * PAGE, .size = PAGE },
+	};
+	struct memview_update_info u = {
+		.ops = (uintptr_t)ops, .count = 3, .op_size = sizeof(ops[0]),
+	};
+
+	map_pages(f, 0, 0, 8, RWX);
+	protect_pages(f, 0, 8, R);
+	protect_pages(f, 3, 2, RX);
+	unmap_pages(f, 6, 1);
+	protect_pages(f, 0, 6, RWX);
+	protect_pages(f, 7, 1, RWX);
+	for (unsigned long page = 0; page < 8; page++)
+		assert_int_equal(rights_at(f->ctl, page), page == 6 ? 0 : RWX);
+
+	/* Undone, it is what it was. */
+	map_pages(f, 8, 0, 4, RX);
+	EXPECT_REFUSED(f->ctl, ENOENT, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	protect_pages(f, 8, 4, R);
+	EXPECT_REFUSED(f->ctl, ENOENT, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	EXPECT_ERRNO(EACCES, mv_protect(f->ctl, 8 * PAGE, 4 * PAGE, RW));
+	protect_pages(f, 8, 4, RX);
+	assert_int_equal(rights_at(f->ctl, 11), RX);
+}
+
 static long op_with_pkey(const long *a)
 {
 	int key = syscall(SYS_pkey_alloc, 0, a[1]);
@@ -200,10 +286,13 @@ int main(int argc, char **argv)
 	static const struct test_case others[] = {
 		CASE(mprotect_never_raises_rights),
 		CASE_ON(executes_from_every_backing, ON_ALL),
+		CASE(ceiling_is_the_ranges_own),
+		CASE(ceiling_survives_cuts),
 		CASE(protection_keys_hold),
 		CASE(plain_memfd_allows_all),
 	};
-	static struct test_case cases[NR_MATRIX + NR_MPROTECT + NR_PAIRS + 4];
+	static struct test_case cases[NR_MATRIX + NR_MPROTECT + NR_PAIRS +
+				      sizeof(others) / sizeof(others[0])];
 	static char variant[NR_MATRIX + NR_MPROTECT + NR_PAIRS][64];
 	size_t n = 0;
 

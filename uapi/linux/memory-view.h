@@ -201,9 +201,10 @@ struct memview_unmap_fd_info {
  *	MEMVIEW_MAP_LAZY_WRITE
  * @__pad: must be zero
  *
- * Rights can be given back and, up to what each range was mapped with, no
- * further: %MEMVIEW_MAP_WRITE needs a range that was mapped with it, and
- * %MEMVIEW_MAP_EXEC a file that has been mapped with it.
+ * Rights can be taken and given back, up to what each range was mapped with:
+ * %MEMVIEW_MAP_WRITE and %MEMVIEW_MAP_EXEC need ranges that MEMVIEW_MAP_FD was
+ * asked to give them. What is left of a range that has been cut keeps what all of
+ * it could have.
  */
 struct memview_protect_info {
 	__u64 mem_offset;
