@@ -7,6 +7,7 @@
 #define _MEMVIEW_COMPAT_H
 
 #include <linux/mm.h>
+#include <linux/slab.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
 
@@ -54,6 +55,33 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 #define FAULT_FLAG_VMA_LOCK 0
 static inline void vma_end_read(struct vm_area_struct *vma) {}
+#endif
+
+/*
+ * 6.12 can keep the free list's pointer inside of objects that are typesafe by
+ * RCU. Before it takes a word behind each.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+static inline struct kmem_cache *
+memview_typesafe_cache(const char *name, unsigned int size,
+		       unsigned int free_offset)
+{
+	return kmem_cache_create(name, size, 0,
+				 SLAB_ACCOUNT | SLAB_TYPESAFE_BY_RCU, NULL);
+}
+#else
+static inline struct kmem_cache *
+memview_typesafe_cache(const char *name, unsigned int size,
+		       unsigned int free_offset)
+{
+	struct kmem_cache_args args = {
+		.use_freeptr_offset	= true,
+		.freeptr_offset		= free_offset,
+	};
+
+	return kmem_cache_create(name, size, &args,
+				 SLAB_ACCOUNT | SLAB_TYPESAFE_BY_RCU);
+}
 #endif
 
 /*

@@ -83,6 +83,7 @@
  * @file: page of the file that @first maps, times MEMVIEW_RANGE_PAGE, and
  *	MEMVIEW_RANGE_*: with a million of them each word counts
  * @attach: what it maps
+ * @cookie: the controller's name for it, which the pieces that it is cut into keep
  * @change_next: the next that is spare or touched, in a memview_change
  *
  * Written under ops_lock and memview.lock for writing; read under either, or under
@@ -96,6 +97,7 @@ struct memview_range {
 	pgoff_t last;
 	unsigned long file;
 	struct memview_attach *attach;
+	u64 cookie;
 	struct memview_range *change_next;
 };
 
@@ -391,6 +393,7 @@ enum memview_edit_kind {
  * @last: last page in the view
  * @file_first: page of @file that @first is to map
  * @addr: with MEMVIEW_MAP_ADOPT: where the controller has @file_first mapped
+ * @cookie: of the range to map
  * @file: what to map, checked to be of a kind that can be; held by the caller
  * @attach: of @file, while the operation is prepared and applied
  * @removed: written: pages that were mapped and are not any more
@@ -405,6 +408,7 @@ struct memview_edit {
 	pgoff_t last;
 	pgoff_t file_first;
 	u64 addr;
+	u64 cookie;
 	struct file *file;
 	struct memview_attach *attach;
 	u64 removed;
@@ -703,7 +707,7 @@ void memview_change_begin(struct memview_change *change, pgoff_t first,
 int memview_change_step(struct memview_change *change);
 int memview_change_add(struct memview_change *change, pgoff_t first,
 		       pgoff_t last, pgoff_t file_first,
-		       struct memview_attach *attach, u32 flags);
+		       struct memview_attach *attach, u64 cookie, u32 flags);
 int memview_change_carve(struct memview_change *change, pgoff_t first,
 			 pgoff_t last, u64 *removed);
 int memview_change_check(struct memview_change *change, pgoff_t first,

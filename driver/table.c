@@ -32,21 +32,17 @@ INTERVAL_TREE_DEFINE(struct memview_range, file_node, pgoff_t,
 static struct kmem_cache *memview_range_cache;
 
 /*
- * What has a constructor is not zeroed each time (init_on_alloc). What is typesafe
- * stays a range, if perhaps another, for who looks it up under RCU.
+ * What is typesafe stays a range, if perhaps another, for who looks it up under
+ * RCU; that reads no change_next, which is where free ones are linked. Nor is it
+ * zeroed each time (init_on_alloc): all of a range is written before it is found.
  */
-static void memview_range_ctor(void *object)
-{
-	memset(object, 0, sizeof(struct memview_range));
-}
-
 int __init memview_table_init(void)
 {
-	memview_range_cache = kmem_cache_create("memview_range",
-						sizeof(struct memview_range), 0,
-						SLAB_ACCOUNT |
-						SLAB_TYPESAFE_BY_RCU,
-						memview_range_ctor);
+	memview_range_cache =
+		memview_typesafe_cache("memview_range",
+				       sizeof(struct memview_range),
+				       offsetof(struct memview_range,
+						change_next));
 	return memview_range_cache ? 0 : -ENOMEM;
 }
 
@@ -387,7 +383,7 @@ static struct memview_range *memview_change_new(struct memview_change *change,
 						pgoff_t first, pgoff_t last,
 						pgoff_t file_first,
 						struct memview_attach *attach,
-						unsigned long flags)
+						u64 cookie, unsigned long flags)
 {
 	struct memview_range *range = change->spare;
 
@@ -398,6 +394,7 @@ static struct memview_range *memview_change_new(struct memview_change *change,
 	range->file = file_first * MEMVIEW_RANGE_PAGE + flags +
 		      MEMVIEW_RANGE_ADDED;
 	range->attach = attach;
+	range->cookie = cookie;
 	range->change_next = change->touched;
 	change->touched = range;
 	return range;
@@ -406,12 +403,12 @@ static struct memview_range *memview_change_new(struct memview_change *change,
 /* The span is free, and something is spare. */
 static void memview_change_insert(struct memview_change *change, pgoff_t first,
 				  pgoff_t last, pgoff_t file_first,
-				  struct memview_attach *attach,
+				  struct memview_attach *attach, u64 cookie,
 				  unsigned long flags)
 {
 	memview_table_insert(change,
 			     memview_change_new(change, first, last, file_first,
-						attach, flags));
+						attach, cookie, flags));
 }
 
 static void memview_change_remove(struct memview_change *change,
@@ -440,7 +437,7 @@ static void memview_change_trim(struct memview_change *change,
 	} else {
 		new = memview_change_new(change, first, last,
 					 memview_range_file_first(range) + ahead,
-					 range->attach,
+					 range->attach, range->cookie,
 					 memview_range_keeps(range));
 		memview_change_touch(change, range, MEMVIEW_RANGE_REMOVED);
 		/* Readers without the lock find one or the other. */
@@ -464,7 +461,8 @@ static void memview_change_split(struct memview_change *change,
 
 	memview_change_trim(change, range, range->first, last);
 	memview_change_insert(change, page, range_last, file_page,
-			      range->attach, memview_range_keeps(range));
+			      range->attach, range->cookie,
+			      memview_range_keeps(range));
 }
 
 /**
@@ -474,19 +472,20 @@ static void memview_change_split(struct memview_change *change,
  * @last: last page
  * @file_first: page of the file that @first maps
  * @attach: what it maps
+ * @cookie: the controller's name for it
  * @flags: MEMVIEW_MAP_*, which are its greatest rights as well
  *
  * Return: 0, or why the change has to be undone
  */
 int memview_change_add(struct memview_change *change, pgoff_t first,
 		       pgoff_t last, pgoff_t file_first,
-		       struct memview_attach *attach, u32 flags)
+		       struct memview_attach *attach, u64 cookie, u32 flags)
 {
 	int err = memview_change_need(change, 1);
 
 	if (!err)
 		memview_change_insert(change, first, last, file_first, attach,
-				      memview_range_mapped(flags));
+				      cookie, memview_range_mapped(flags));
 	return err;
 }
 

@@ -156,7 +156,7 @@ static int memview_edit_apply(struct memview_change *change,
 		edit->zap = edit->removed;
 		return memview_change_add(change, edit->first, edit->last,
 					  edit->file_first, edit->attach,
-					  edit->flags);
+					  edit->cookie, edit->flags);
 
 	case MEMVIEW_EDIT_UNMAP:
 		err = memview_change_carve(change, edit->first, edit->last,
