@@ -731,6 +731,7 @@ struct memview_range *memview_attach_next(struct memview_range *range,
 
 /* source.c */
 void memview_source_exit(void);
+int memview_source_drop_idle(struct memview *view);
 bool memview_file_is_hugetlb(const struct file *file);
 struct memview_mirror *memview_mirror_get_current(bool nowait);
 void memview_mirror_get(struct memview_mirror *mirror);

@@ -1122,6 +1122,39 @@ static struct memview_mirror *memview_mirror_any(void)
 	return mirror;
 }
 
+/**
+ * memview_source_drop_idle - take down the idle sources of the controller, now
+ * @view: a view of the controller's, who calls
+ *
+ * Return: 0, -EIO from another address space, or -EINTR
+ */
+int memview_source_drop_idle(struct memview *view)
+{
+	struct memview_mirror *mirror;
+	LIST_HEAD(idle);
+
+	if (mutex_lock_killable(&view->ops_lock))
+		return -EINTR;
+	mirror = view->mirror;
+	if (mirror)
+		memview_mirror_get(mirror);
+	mutex_unlock(&view->ops_lock);
+	if (!mirror)
+		return 0;
+	if (mirror->mm != current->mm) {
+		memview_mirror_put(mirror);
+		return -EIO;
+	}
+	/* What the last operation left idle may not be in the list. */
+	flush_work(&memview_attach_reap_work);
+	mutex_lock(&mirror->lock);
+	memview_mirror_collect(mirror, &idle);
+	mutex_unlock(&mirror->lock);
+	memview_segment_destroy_list(&idle);
+	memview_mirror_put(mirror);
+	return 0;
+}
+
 /* No view is left: collect what is idle now, not when its time has come. */
 void memview_source_exit(void)
 {
