@@ -81,7 +81,9 @@ static long memview_get_info(struct memview *view, void *arg, bool nowait)
 				  MEMVIEW_FEATURE_POPULATE |
 				  (IS_ENABLED(CONFIG_IO_URING) ?
 				   MEMVIEW_FEATURE_URING_CMD : 0) |
-				  (MEMVIEW_HUGE ? MEMVIEW_FEATURE_HUGE : 0),
+				  (MEMVIEW_HUGE ? MEMVIEW_FEATURE_HUGE : 0) |
+				  MEMVIEW_FEATURE_COOKIE |
+				  MEMVIEW_FEATURE_DROP_IDLE,
 		.max_ranges	= READ_ONCE(memview_max_ranges),
 		.page_size	= PAGE_SIZE,
 		.fault_around	= clamp(READ_ONCE(memview_fault_around), 1U,
@@ -199,6 +201,7 @@ static int memview_edit_map(struct memview_edit *edit,
 	}
 	edit->file_first = op->fd_offset >> PAGE_SHIFT;
 	edit->addr = op->addr;
+	edit->cookie = op->cookie;
 	edit->file = fget(op->fd);
 	if (!edit->file)
 		return -EBADF;
@@ -231,6 +234,7 @@ static long memview_map_fd(struct memview *view, void *arg, bool nowait)
 		.size		= info->size,
 		.mem_offset	= info->mem_offset,
 		.addr		= info->addr,
+		.cookie		= info->cookie,
 	};
 	struct memview_edit edit = {};
 	long ret;
@@ -292,7 +296,7 @@ static int memview_edit_parse(struct memview_edit *edit,
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_MAP)
 		return memview_edit_map(edit, op);
-	if (op->fd || op->fd_offset || op->addr)
+	if (op->fd || op->fd_offset || op->addr || op->cookie)
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_PROTECT)
 		return memview_edit_protect(edit, op->mem_offset, op->size,
@@ -396,6 +400,11 @@ static long memview_revoke_ioctl(struct memview *view, void *arg, bool nowait)
 	return 0;
 }
 
+static long memview_drop_idle(struct memview *view, void *arg, bool nowait)
+{
+	return memview_source_drop_idle(view);
+}
+
 static void memview_range_describe(const struct memview_range *range,
 				   struct memview_range_info *info)
 {
@@ -411,6 +420,7 @@ static void memview_range_describe(const struct memview_range *range,
 		.ino		= inode->i_ino,
 		.dev		= new_encode_dev(inode->i_sb->s_dev),
 		.flags		= memview_range_flags(range),
+		.cookie		= range->cookie,
 	};
 	if (READ_ONCE(segment->state) != MEMVIEW_SEGMENT_DEAD)
 		info->source_addr = memview_segment_addr(segment, file_first);
@@ -468,7 +478,7 @@ static long memview_query(struct memview *view, void *arg, bool nowait)
 	u32 wanted = query->count, room;
 	int err;
 
-	if (query->range_size < sizeof(*infos) ||
+	if (query->range_size < offsetofend(struct memview_range_info, flags) ||
 	    query->range_size > PAGE_SIZE || query->count > MEMVIEW_QUERY_MAX)
 		return -EINVAL;
 
@@ -528,6 +538,7 @@ static long memview_populate_ioctl(struct memview *view, void *arg, bool nowait)
 static const struct memview_ioctl_desc {
 	unsigned int cmd;
 	unsigned int min_size;
+	bool returns;		/* something is written to the argument */
 	bool commits;		/* an error now would be a lie (R5) */
 	bool explains;		/* the result is of interest on failure, too */
 	bool ring;		/* by io_uring, too: obeys @nowait */
@@ -536,6 +547,7 @@ static const struct memview_ioctl_desc {
 	[_IOC_NR(MEMVIEW_GET_INFO)] = {
 		.cmd = MEMVIEW_GET_INFO,
 		.min_size = offsetofend(struct memview_info, max_sources),
+		.returns = true,
 		.fn = memview_get_info,
 	},
 	[_IOC_NR(MEMVIEW_SET_SIZE)] = {
@@ -553,6 +565,7 @@ static const struct memview_ioctl_desc {
 	[_IOC_NR(MEMVIEW_UNMAP_FD)] = {
 		.cmd = MEMVIEW_UNMAP_FD,
 		.min_size = offsetofend(struct memview_unmap_fd_info, unmapped),
+		.returns = true,
 		.commits = true,
 		.ring = true,
 		.fn = memview_unmap_fd,
@@ -580,11 +593,13 @@ static const struct memview_ioctl_desc {
 	[_IOC_NR(MEMVIEW_QUERY)] = {
 		.cmd = MEMVIEW_QUERY,
 		.min_size = offsetofend(struct memview_query_info, total),
+		.returns = true,
 		.fn = memview_query,
 	},
 	[_IOC_NR(MEMVIEW_UPDATE)] = {
 		.cmd = MEMVIEW_UPDATE,
 		.min_size = offsetofend(struct memview_update_info, unmapped),
+		.returns = true,
 		.commits = true,
 		.explains = true,
 		.ring = true,
@@ -593,9 +608,14 @@ static const struct memview_ioctl_desc {
 	[_IOC_NR(MEMVIEW_POPULATE)] = {
 		.cmd = MEMVIEW_POPULATE,
 		.min_size = offsetofend(struct memview_populate_info, populated),
+		.returns = true,
 		.commits = true,
 		.explains = true,
 		.fn = memview_populate_ioctl,
+	},
+	[_IOC_NR(MEMVIEW_DROP_IDLE)] = {
+		.cmd = MEMVIEW_DROP_IDLE,
+		.fn = memview_drop_idle,
 	},
 };
 
@@ -685,7 +705,7 @@ long memview_call(struct memview *view, const struct memview_call *call)
 	} else {
 		memset(&buf, 0, size);
 	}
-	writes = (desc->cmd & IOC_OUT) && !call->karg;
+	writes = desc->returns && !call->karg;
 	if (writes) {
 		err = memview_writable(call->uarg, usize, call->nowait);
 		if (err)

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -211,6 +212,7 @@ static void do_map(const uint8_t *a)
 		.fd_offset = offset_of(a[3]),
 		.size = size_of(a[4]),
 		.flags = rights_of(a[5]),
+		.cookie = a[0] / NR_VIEWS,
 	};
 
 	/* Things that are no files to map. */
@@ -292,6 +294,7 @@ static void do_update(const uint8_t *a)
 			ops[i].flags |= r >> 32 & 3 ? MEMVIEW_MAP_REPLACE : 0;
 			ops[i].fd_offset = (r >> 40 & 31) * PAGE;
 			ops[i].fd = file_of(a[1] ^ (r >> 48 & 3 ? 0 : 1));
+			ops[i].cookie = r >> 52 & 1;
 			if (!(r >> 61)) {
 				ops[i].flags |= MEMVIEW_MAP_ADOPT;
 				ops[i].addr = (uintptr_t)slot_of(a[1]) + ops[i].fd_offset;
@@ -414,6 +417,11 @@ static void do_revoke(const uint8_t *a)
 	ioctl(ctl_of(a[0]), MEMVIEW_REVOKE);
 }
 
+static void do_drop(const uint8_t *a)
+{
+	ioctl(ctl_of(a[0]), MEMVIEW_DROP_IDLE);
+}
+
 static void do_query(const uint8_t *a)
 {
 	static __thread char room[64 * 256];
@@ -503,6 +511,14 @@ static void do_madvise(const uint8_t *a)
 	char *p = place_of(a[0], a[1], a[2], &len);
 
 	madvise(p, len, advices[a[3] % (sizeof(advices) / sizeof(advices[0]))]);
+}
+
+static void do_msync(const uint8_t *a)
+{
+	size_t len;
+	char *p = place_of(a[0], a[1], a[2], &len);
+
+	msync(p, len, a[3] & 1 ? MS_ASYNC : MS_SYNC);
 }
 
 static void do_mremap(const uint8_t *a)
@@ -726,6 +742,16 @@ static void do_file(const uint8_t *a)
 	}
 }
 
+/* Each lane watches what it likes, until its process ends. */
+static void watch(const char *path, uint8_t how)
+{
+	static __thread int inotify = -1;
+
+	if (inotify < 0)
+		inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	inotify_add_watch(inotify, path, how ? how : IN_ALL_EVENTS);
+}
+
 /* What holders of a view fd or of a control fd may try. */
 static void do_fd(const uint8_t *a)
 {
@@ -736,7 +762,7 @@ static void do_fd(const uint8_t *a)
 	int again;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	switch (a[1] % 14) {
+	switch (a[1] % 15) {
 	case 0:
 		fstat(fd, &st);
 		break;
@@ -790,6 +816,9 @@ static void do_fd(const uint8_t *a)
 	case 13:
 		fsync(fd);
 		posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+		break;
+	case 14:
+		watch(path, a[2]);
 		break;
 	}
 }
@@ -991,6 +1020,7 @@ const struct op_type op_types[] = {
 	{ "ring",	do_ring,	8 },
 	{ "viewfd",	do_viewfd,	3 },
 	{ "revoke",	do_revoke,	1 },
+	{ "drop",	do_drop,	2 },
 	{ "query",	do_query,	3 },
 	{ "info",	do_info,	1 },
 	{ "raw",	do_raw,		3 },
@@ -998,6 +1028,7 @@ const struct op_type op_types[] = {
 	{ "munmap",	do_munmap,	3 },
 	{ "mprotect",	do_mprotect,	6 },
 	{ "madvise",	do_madvise,	4 },
+	{ "msync",	do_msync,	2 },
 	{ "mremap",	do_mremap,	4 },
 	{ "mlock",	do_mlock,	1 },
 	{ "read",	do_read,	10 },

@@ -37,7 +37,7 @@ enum { L_INFO, L_SIZE, L_MAP, L_UNMAP, L_PROTECT, L_RIGHTS, L_QUERY, L_UPDATE,
 static const struct length lengths[] = {
 	[L_INFO] = { MEMVIEW_GET_INFO, sizeof(struct memview_info), 64, 56 },
 	[L_SIZE] = { MEMVIEW_SET_SIZE, sizeof(struct memview_size_info), 8, 8 },
-	[L_MAP] = { MEMVIEW_MAP_FD, sizeof(struct memview_map_fd_info), 40, 32 },
+	[L_MAP] = { MEMVIEW_MAP_FD, sizeof(struct memview_map_fd_info), 48, 32 },
 	[L_UNMAP] = { MEMVIEW_UNMAP_FD, sizeof(struct memview_unmap_fd_info), 24, 24 },
 	[L_PROTECT] = { MEMVIEW_PROTECT, sizeof(struct memview_protect_info), 24, 24 },
 	[L_RIGHTS] = { MEMVIEW_GET_VIEWFD_RIGHTS, sizeof(struct memview_viewfd_info), 8, 8 },
@@ -142,6 +142,36 @@ static void first_version_of_map_fd(struct fixture *f)
 	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, l->nr, arg));
 }
 
+static void second_version_of_map_fd(struct fixture *f)
+{
+	const struct length *l = &lengths[L_MAP];
+	const size_t second = offsetof(struct memview_map_fd_info, cookie);
+	struct memview_range_info r;
+	struct memview_query_info q;
+	unsigned char arg[256] = { 0 };
+
+	good_argument(f, L_MAP, arg);
+	memset(arg + second, 0xff, sizeof(arg) - second);
+	EXPECT_OK(ioctl(f->ctl, with_size(l->nr, second), arg));
+	EXPECT_OK(mv_query(f->ctl, 0, &r, 1, &q));
+	assert_int_equal(r.cookie, 0);
+}
+
+/* By their numbers they could return something, but they do not as yet. */
+static void argument_that_is_only_read_may_be_read_only(struct fixture *f)
+{
+	unsigned char *arg = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(arg, MAP_FAILED);
+	assert_int_equal(_IOC_DIR(lengths[f->tc->param].nr), _IOC_READ | _IOC_WRITE);
+	one_range(f);
+	good_argument(f, f->tc->param, arg);
+	EXPECT_OK(mprotect(arg, PAGE, PROT_READ));
+	EXPECT_OK(ioctl(f->ctl, lengths[f->tc->param].nr, arg));
+	munmap(arg, PAGE);
+}
+
 static void unreadable_argument_is_efault(struct fixture *f)
 {
 	one_range(f);
@@ -166,7 +196,7 @@ static void unknown_ioctl_number_is_enotty(struct fixture *f)
 {
 	unsigned char arg[256] = { 0 };
 
-	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IO(MEMVIEW_IOC_TYPE, 0x0b)));
+	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IO(MEMVIEW_IOC_TYPE, 0x0c)));
 	EXPECT_REFUSED(f->ctl, ENOTTY,
 		       ioctl(f->ctl, _IOWR(MEMVIEW_IOC_TYPE, 0xff, struct memview_info), arg));
 	EXPECT_REFUSED(f->ctl, ENOTTY, ioctl(f->ctl, _IOC(_IOC_WRITE | _IOC_READ, 'x',
@@ -179,6 +209,7 @@ static void ioctl_without_argument_ignores_it(struct fixture *f)
 	int fd = EXPECT_OK(ioctl(f->ctl, MEMVIEW_GET_VIEWFD, NOWHERE));
 
 	close(fd);
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_DROP_IDLE, NOWHERE));
 	EXPECT_OK(ioctl(f->ctl, MEMVIEW_REVOKE, NOWHERE));
 }
 
@@ -257,6 +288,8 @@ static void get_info_tells_limits_and_sizes(struct fixture *f)
 	assert_int_equal(info.state, 0);
 	assert_true(info.features & MEMVIEW_FEATURE_LAZY_WRITE);
 	assert_true(info.features & MEMVIEW_FEATURE_ADOPT);
+	assert_true(info.features & MEMVIEW_FEATURE_COOKIE);
+	assert_true(info.features & MEMVIEW_FEATURE_DROP_IDLE);
 	assert_int_equal(info.max_size % PAGE, 0);
 	assert_true(info.max_size >= 1ULL << 40);
 	assert_int_equal(info.max_ranges, module_param("max_ranges"));
@@ -736,7 +769,8 @@ static void query_bad_arguments(struct fixture *f)
 
 	one_range(f);
 	q = (struct memview_query_info){
-		.ranges = (uintptr_t)r, .count = 2, .range_size = sizeof(r[0]) - 8,
+		.ranges = (uintptr_t)r, .count = 2,
+		.range_size = offsetof(struct memview_range_info, cookie) - 8,
 	};
 	EXPECT_ERRNO(EINVAL, ioctl(f->ctl, MEMVIEW_QUERY, &q));
 	q.range_size = 0;
@@ -770,6 +804,146 @@ static void query_zeroes_what_it_does_not_know(struct fixture *f)
 		for (size_t j = sizeof(struct memview_range_info); j < 128; j++)
 			assert_int_equal(entry[i][j], 0);
 	}
+}
+
+/* ---- cookies ---- */
+
+#define COOKIE(n) (0xc00c1e00c00c1e00ULL + (n))
+
+static int map_cookie(int ctl, int fd, unsigned long page, unsigned long nr, uint32_t flags,
+		      uint64_t cookie)
+{
+	struct memview_map_fd_info arg = {
+		.fd = fd, .flags = flags, .size = nr * PAGE, .mem_offset = page * PAGE,
+		.cookie = cookie,
+	};
+
+	return ioctl(ctl, MEMVIEW_MAP_FD, &arg);
+}
+
+static uint64_t cookie_at(int ctl, unsigned long page)
+{
+	struct memview_range_info r;
+	struct memview_query_info q;
+
+	EXPECT_OK(mv_query(ctl, page * PAGE, &r, 1, &q));
+	assert_int_equal(q.count, 1);
+	assert_true(r.mem_offset <= page * PAGE && page * PAGE < r.mem_offset + r.size);
+	return r.cookie;
+}
+
+static void query_tells_the_cookie(struct fixture *f)
+{
+	map_pages(f, 0, 0, 4, R);
+	EXPECT_OK(map_cookie(f->ctl, f->file, 4, 4, R, COOKIE(1)));
+	EXPECT_OK(map_cookie(f->ctl, f->file, 8, 4, R, ~0ULL));
+	/* Need not be unique. */
+	EXPECT_OK(map_cookie(f->ctl, f->file, 12, 4, R, COOKIE(1)));
+	assert_int_equal(cookie_at(f->ctl, 0), 0);
+	assert_int_equal(cookie_at(f->ctl, 4), COOKIE(1));
+	assert_int_equal(cookie_at(f->ctl, 8), ~0ULL);
+	assert_int_equal(cookie_at(f->ctl, 12), COOKIE(1));
+}
+
+/* However they come about. */
+static void pieces_keep_the_cookie(struct fixture *f)
+{
+	EXPECT_OK(map_cookie(f->ctl, f->file, 0, 32, RW, COOKIE(1)));
+	unmap_pages(f, 0, 1);
+	unmap_pages(f, 31, 1);
+	unmap_pages(f, 8, 2);
+	protect_pages(f, 16, 4, R);
+	EXPECT_OK(map_cookie(f->ctl, f->file, 24, 2, R | MEMVIEW_MAP_REPLACE, COOKIE(2)));
+	EXPECT_OK(mv_set_size(f->ctl, 30 * PAGE));
+	for (int i = 1; i < 30; i++) {
+		if (i == 8 || i == 9)
+			continue;
+		assert_int_equal(cookie_at(f->ctl, i), COOKIE(i == 24 || i == 25 ? 2 : 1));
+	}
+	/* Given rights back, it is the range that it was. */
+	protect_pages(f, 16, 4, RW);
+	assert_int_equal(cookie_at(f->ctl, 17), COOKIE(1));
+}
+
+static void batch_maps_with_cookies_all_or_none(struct fixture *f)
+{
+	struct memview_op ops[] = {
+		{ .op = MEMVIEW_OP_MAP, .flags = RW, .size = 8 * PAGE, .fd = f->file,
+		  .cookie = COOKIE(3) },
+		{ .op = MEMVIEW_OP_UNMAP, .mem_offset = 2 * PAGE, .size = PAGE },
+		{ .op = MEMVIEW_OP_PROTECT, .flags = R, .mem_offset = 4 * PAGE, .size = PAGE },
+		{ .op = MEMVIEW_OP_UNMAP, .mem_offset = 9 * PAGE, .size = PAGE },
+		{ .op = MEMVIEW_OP_UNMAP, .mem_offset = 6 * PAGE, .size = PAGE, .cookie = 1 },
+	};
+	struct memview_update_info u = {
+		.ops = (uintptr_t)ops, .count = 5, .op_size = sizeof(ops[0]),
+	};
+
+	EXPECT_OK(map_cookie(f->ctl, f->file, 8, 4, R, COOKIE(4)));
+	/* What is no map has no cookie. */
+	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	assert_int_equal(u.failed, 4);
+	ops[4].op = MEMVIEW_OP_PROTECT;
+	ops[4].flags = R;
+	EXPECT_REFUSED(f->ctl, EINVAL, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	/* One that fails late has cut ranges in two, and puts all back. */
+	ops[4].cookie = 0;
+	ops[4].mem_offset = 2 * PAGE;
+	EXPECT_REFUSED(f->ctl, ENOENT, ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	assert_int_equal(cookie_at(f->ctl, 9), COOKIE(4));
+	u.count = 4;
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_UPDATE, &u));
+	for (int i = 0; i < 8; i++)
+		if (i != 2)
+			assert_int_equal(cookie_at(f->ctl, i), COOKIE(3));
+	assert_int_equal(cookie_at(f->ctl, 8), COOKIE(4));
+	assert_int_equal(cookie_at(f->ctl, 10), COOKIE(4));
+}
+
+/* Who was built before there were cookies gets the entries of that time. */
+static void first_version_of_a_range(struct fixture *f)
+{
+	const size_t first = offsetof(struct memview_range_info, cookie);
+	unsigned char room[3 * 48];
+	struct memview_query_info q = {
+		.ranges = (uintptr_t)room, .count = 2, .range_size = first,
+	};
+
+	assert_int_equal(first, 48);
+	memset(room, 0xff, sizeof(room));
+	EXPECT_OK(map_cookie(f->ctl, f->file, 4, 4, R, COOKIE(1)));
+	EXPECT_OK(map_cookie(f->ctl, f->file, 8, 4, R, COOKIE(1)));
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_QUERY, &q));
+	assert_int_equal(q.count, 2);
+	assert_int_equal(((struct memview_range_info *)(room + first))->mem_offset, 8 * PAGE);
+	for (size_t i = 2 * first; i < sizeof(room); i++)
+		assert_int_equal(room[i], 0xff);
+}
+
+/* ---- DROP_IDLE ---- */
+
+static void drop_idle_gives_up_what_no_range_needs(struct fixture *f)
+{
+	int other = make_file(MEMFD, f->file_size, 0);
+	unsigned long plain = count_mappings(other), kept = count_mappings(f->file);
+
+	/* Nothing is there to be given up, and nobody's view it is as yet. */
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_DROP_IDLE));
+	one_range(f);
+	EXPECT_OK(mv_map(f->ctl, other, 0, PAGE, 0, RW));
+	assert_int_equal(count_mappings(other), plain + 1);
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_DROP_IDLE));
+	assert_int_equal(count_mappings(other), plain + 1);
+	EXPECT_OK(mv_unmap(f->ctl, 0, PAGE, NULL));
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_DROP_IDLE));
+	assert_int_equal(count_mappings(other), plain);
+	EXPECT_OK(fcntl(other, F_ADD_SEALS, F_SEAL_WRITE));
+	/* What is used stays. */
+	assert_int_equal(count_mappings(f->file), kept + 1);
+	READS(f, 8, WORD(0));
+	EXPECT_OK(mv_revoke(f->ctl));
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_DROP_IDLE));
+	assert_int_equal(count_mappings(f->file), kept);
 }
 
 /* ---- limits ---- */
@@ -853,7 +1027,8 @@ static void no_address_space_is_enomem(struct fixture *f)
 
 /* ---- who may call ---- */
 
-enum { C_SET_SIZE, C_MAP, C_UNMAP, C_PROTECT, C_VIEWFD, C_RIGHTS, C_REVOKE, C_QUERY, C_INFO };
+enum { C_SET_SIZE, C_MAP, C_UNMAP, C_PROTECT, C_VIEWFD, C_RIGHTS, C_REVOKE, C_QUERY,
+       C_DROP_IDLE, C_INFO };
 
 static long call_one(int ctl, int file, unsigned long which)
 {
@@ -878,6 +1053,8 @@ static long call_one(int ctl, int file, unsigned long which)
 		return mv_revoke(ctl);
 	case C_QUERY:
 		return mv_query(ctl, 0, &r, 1, &q);
+	case C_DROP_IDLE:
+		return ioctl(ctl, MEMVIEW_DROP_IDLE);
 	default:
 		return mv_info(ctl, &info);
 	}
@@ -1022,7 +1199,11 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(read_only_argument_changes_nothing, "query", L_QUERY),
 	CASE_VARIANT(read_only_argument_changes_nothing, "update", L_UPDATE),
 	CASE_VARIANT(read_only_argument_changes_nothing, "populate", L_POPULATE),
+	CASE_VARIANT(argument_that_is_only_read_may_be_read_only, "set_size", L_SIZE),
+	CASE_VARIANT(argument_that_is_only_read_may_be_read_only, "map_fd", L_MAP),
+	CASE_VARIANT(argument_that_is_only_read_may_be_read_only, "protect", L_PROTECT),
 	CASE(first_version_of_map_fd),
+	CASE(second_version_of_map_fd),
 	CASE(unknown_ioctl_number_is_enotty),
 	CASE(ioctl_without_argument_ignores_it),
 	CASE(nonzero_padding_is_einval),
@@ -1066,6 +1247,11 @@ static const struct test_case cases[] = {
 	CASE(query_without_room_counts),
 	CASE(query_bad_arguments),
 	CASE(query_zeroes_what_it_does_not_know),
+	CASE(query_tells_the_cookie),
+	CASE(pieces_keep_the_cookie),
+	CASE(batch_maps_with_cookies_all_or_none),
+	CASE(first_version_of_a_range),
+	CASE(drop_idle_gives_up_what_no_range_needs),
 	CASE(too_many_ranges_is_enospc),
 	CASE(too_many_sources_is_emfile),
 	CASE(no_address_space_is_enomem),
@@ -1073,6 +1259,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(other_mm_is_eio, "map_fd", C_MAP),
 	CASE_VARIANT(other_mm_is_eio, "unmap_fd", C_UNMAP),
 	CASE_VARIANT(other_mm_is_eio, "protect", C_PROTECT),
+	CASE_VARIANT(other_mm_is_eio, "drop_idle", C_DROP_IDLE),
 	CASE_VARIANT(other_mm_may_call, "get_viewfd", C_VIEWFD),
 	CASE_VARIANT(other_mm_may_call, "query", C_QUERY),
 	CASE_VARIANT(other_mm_may_call, "get_info", C_INFO),

@@ -22,7 +22,10 @@
  * - Offsets and sizes are in bytes and multiples of the page size
  *   (memview_info.page_size).
  * - Structures grow at their end only. The kernel takes the caller's size from
- *   the ioctl number; unknown trailing bytes must be zero.
+ *   the ioctl number; unknown trailing bytes must be zero. It writes nothing
+ *   beyond that size, and nothing to a field but where its description says so:
+ *   what a later version of MEMVIEW_SET_SIZE, MEMVIEW_MAP_FD or MEMVIEW_PROTECT
+ *   has to tell, will be told behind the fields of today.
  * - Padding must be zero. The layout is the same for 32- and 64-bit callers.
  * - An ioctl that fails has changed nothing. (One that has succeeded does not
  *   fail because its result can no longer be written.)
@@ -63,6 +66,9 @@
 #define MEMVIEW_FEATURE_POPULATE	0x08
 #define MEMVIEW_FEATURE_URING_CMD	0x10
 #define MEMVIEW_FEATURE_HUGE		0x20
+#define MEMVIEW_FEATURE_COOKIE		0x40
+#define MEMVIEW_FEATURE_DROP_IDLE	0x80
+#define MEMVIEW_FEATURE_FSYNC		0x100
 
 /* struct memview_op.op */
 #define MEMVIEW_OP_MAP		0
@@ -143,6 +149,9 @@ struct memview_size_info {
  * @mem_offset: first byte in the view
  * @addr: with %MEMVIEW_MAP_ADOPT: where the controller has @fd_offset mapped,
  *	page aligned; else 0
+ * @cookie: any number: MEMVIEW_QUERY tells it for the range, and for the pieces
+ *	that the range is cut into. It need not be unique, and has no meaning here.
+ *	%MEMVIEW_FEATURE_COOKIE
  *
  * %MEMVIEW_MAP_REPLACE first removes, atomically, whatever the span holds.
  *
@@ -179,6 +188,7 @@ struct memview_map_fd_info {
 	__u64 size;
 	__u64 mem_offset;
 	__u64 addr;
+	__u64 cookie;
 };
 
 /**
@@ -232,10 +242,14 @@ struct memview_viewfd_info {
  * @source_addr: where the source maps that byte, in the controller's address
  *	space: what to register with userfaultfd(2); the adopted address, if
  *	one was; 0 if the source is dead
- * @ino: inode number of the file
- * @dev: device of the file, as st_dev in stat(2) has it for the kernel
- *	(new_encode_dev)
+ * @ino: inode number of the file, as the kernel has it
+ * @dev: device of the file's superblock (new_encode_dev)
  * @flags: MEMVIEW_MAP_READ, _WRITE, _EXEC, _LAZY_WRITE
+ * @cookie: as it was mapped with
+ *
+ * Of most file systems @ino and @dev are st_ino and st_dev of stat(2). Of some
+ * (overlayfs, btrfs) they are not: who must know which file a range maps gives it
+ * a @cookie.
  */
 struct memview_range_info {
 	__u64 mem_offset;
@@ -245,6 +259,7 @@ struct memview_range_info {
 	__u64 ino;
 	__u32 dev;
 	__u32 flags;
+	__u64 cookie;
 };
 
 /**
@@ -277,6 +292,7 @@ struct memview_query_info {
  * @__pad: must be zero
  * @addr: MEMVIEW_OP_MAP with %MEMVIEW_MAP_ADOPT: as in struct
  *	memview_map_fd_info; else 0
+ * @cookie: MEMVIEW_OP_MAP: as in struct memview_map_fd_info; else 0
  */
 struct memview_op {
 	__u32 op;
@@ -287,6 +303,7 @@ struct memview_op {
 	__s32 fd;
 	__u32 __pad;
 	__u64 addr;
+	__u64 cookie;
 };
 
 /**
@@ -399,7 +416,7 @@ struct memview_sqe_cmd {
  * EIO: called by a process with another address space than the one that first
  * mapped a file into the view. ESHUTDOWN: the view is revoked.
  */
-#define MEMVIEW_SET_SIZE	_IOW(MEMVIEW_IOC_TYPE, 0x01, struct memview_size_info)
+#define MEMVIEW_SET_SIZE	_IOWR(MEMVIEW_IOC_TYPE, 0x01, struct memview_size_info)
 
 /**
  * MEMVIEW_MAP_FD - map a span of a file into the view
@@ -408,7 +425,8 @@ struct memview_sqe_cmd {
  * %MEMVIEW_MAP_READ; hugetlb file that ends before fd_offset + size; addr not
  * page aligned, or not 0 without %MEMVIEW_MAP_ADOPT; %MEMVIEW_MAP_ADOPT and some
  * of the span at addr maps something else than that span of the file, shared.
- * EOVERFLOW: an offset plus the size passes 2^63 - 1.
+ * EOVERFLOW: an offset plus the size passes 2^63 - 1, or fd_offset plus the size
+ * what a file of that file system can have.
  * ERANGE: the span ends beyond the view.
  * EEXIST: part of the span is mapped, and no %MEMVIEW_MAP_REPLACE.
  * EBADF: fd is not an open file, or was opened with O_PATH.
@@ -422,6 +440,10 @@ struct memview_sqe_cmd {
  * or what is there changed meanwhile.
  * EPERM: %MEMVIEW_MAP_WRITE and the file is sealed against it;
  * %MEMVIEW_MAP_EXEC and the file's mount is noexec; refused by an LSM.
+ * ETXTBSY: %MEMVIEW_MAP_WRITE and the file is used for swapping.
+ * EREMOTEIO: the file system cannot map the file, for a reason of its own (it has
+ * been shut down, its server is gone): what it says, EIO in particular, becomes
+ * this where it is none of the errnos here.
  * ENOSPC: the view would have more than memview_info.max_ranges ranges.
  * EMFILE: the controller has max_sources sources and all are in use.
  * ENOMEM: no memory, or no room in the controller's address space
@@ -430,7 +452,7 @@ struct memview_sqe_cmd {
  * EIO: called by a process with another address space than the one that first
  * mapped a file into the view. ESHUTDOWN: the view is revoked.
  */
-#define MEMVIEW_MAP_FD		_IOW(MEMVIEW_IOC_TYPE, 0x02, struct memview_map_fd_info)
+#define MEMVIEW_MAP_FD		_IOWR(MEMVIEW_IOC_TYPE, 0x02, struct memview_map_fd_info)
 
 /**
  * MEMVIEW_UNMAP_FD - remove what is mapped in a span of the view
@@ -453,7 +475,7 @@ struct memview_sqe_cmd {
  * struct memview_protect_info). ENOSPC, ENOMEM: as for MEMVIEW_UNMAP_FD.
  * EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
  */
-#define MEMVIEW_PROTECT		_IOW(MEMVIEW_IOC_TYPE, 0x04, struct memview_protect_info)
+#define MEMVIEW_PROTECT		_IOWR(MEMVIEW_IOC_TYPE, 0x04, struct memview_protect_info)
 
 /**
  * MEMVIEW_GET_VIEWFD - make a view fd with all rights
@@ -544,5 +566,24 @@ struct memview_sqe_cmd {
  * limit of the cgroup. EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
  */
 #define MEMVIEW_POPULATE	_IOWR(MEMVIEW_IOC_TYPE, 0x0a, struct memview_populate_info)
+
+/**
+ * MEMVIEW_DROP_IDLE - give up what no range needs any more, now
+ *
+ * Takes no argument. The mappings of files that the driver has made in the
+ * controller for ranges are kept for a moment when the last range has gone, to be
+ * used again; then the controller's next MEMVIEW_* call takes them down. As long
+ * as they are there the file system is busy, F_SEAL_WRITE is refused (EBUSY) and
+ * so is the execution of a file that was mapped with %MEMVIEW_MAP_WRITE (ETXTBSY).
+ * This call takes down those that no range of any view of the caller needs. It is
+ * not called on one's behalf by another process, and may wait as munmap(2) does.
+ *
+ * On a revoked view, too. %MEMVIEW_FEATURE_DROP_IDLE
+ *
+ * EIO: called by a process with another address space than the one that first
+ * mapped a file into the view. EINTR: a signal arrived while it waited; what is
+ * left stays until the next call.
+ */
+#define MEMVIEW_DROP_IDLE	_IO(MEMVIEW_IOC_TYPE, 0x0b)
 
 #endif /* _UAPI_LINUX_MEMORY_VIEW_H */
