@@ -125,7 +125,8 @@ int guest_memory_say_table(struct guest_memory *mem)
 	if (fstat(mem->memfd, &st))
 		return -errno;
 	while (offset < mem->size) {
-		int i, count = memview_query(mem->view, &offset, ranges, 32, NULL);
+		int i, count = memview_query(mem->view, &offset, ranges,
+					     sizeof(ranges[0]), 32, NULL);
 
 		if (count <= 0)
 			return count;

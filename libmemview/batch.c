@@ -84,47 +84,68 @@ static int append(struct memview_batch *batch, const struct memview_op *op)
 	return 0;
 }
 
-static int append_map(struct memview_batch *batch, uint64_t mem_offset,
-		      void *addr, int fd, uint64_t fd_offset, uint64_t size,
-		      unsigned int flags, unsigned int how)
+static int append_map(struct memview_batch *batch, const struct memview_map_args *args)
+{
+	return append(batch, &(struct memview_op) {
+		.op = MEMVIEW_OP_MAP,
+		.flags = args->flags,
+		.mem_offset = args->mem_offset,
+		.size = args->size,
+		.fd_offset = args->fd_offset,
+		.fd = args->fd,
+		.addr = (uintptr_t)args->addr,
+		.cookie = args->cookie,
+	});
+}
+
+static int append_map_as(struct memview_batch *batch, uint64_t mem_offset,
+			 void *addr, int fd, uint64_t fd_offset, uint64_t size,
+			 unsigned int flags, unsigned int how)
 {
 	/*
-	 * Not memview.h's flags, and the kernel would obey them. All flags
-	 * together it refuses, as it does any unknown one.
+	 * Not their flags, and the kernel would obey them. All flags together it
+	 * refuses, as it does any unknown one.
 	 */
 	if (flags & MEMVIEW_HOW_TO_MAP)
 		flags = ~0U;
-	return append(batch, &(struct memview_op) {
-		.op = MEMVIEW_OP_MAP,
-		.flags = flags | how,
+	return append_map(batch, &(struct memview_map_args) {
 		.mem_offset = mem_offset,
-		.size = size,
 		.fd_offset = fd_offset,
+		.size = size,
+		.addr = addr,
 		.fd = fd,
-		.addr = (uintptr_t)addr,
+		.flags = flags | how,
 	});
+}
+
+int memview_batch_map_with(struct memview_batch *batch,
+			   const struct memview_map_args *args, size_t size)
+{
+	struct memview_map_args known = memview_read_map_args(args, size);
+
+	return append_map(batch, &known);
 }
 
 int memview_batch_map(struct memview_batch *batch, uint64_t mem_offset, int fd,
 		      uint64_t fd_offset, uint64_t size, unsigned int flags)
 {
-	return append_map(batch, mem_offset, NULL, fd, fd_offset, size, flags, 0);
+	return append_map_as(batch, mem_offset, NULL, fd, fd_offset, size, flags, 0);
 }
 
 int memview_batch_adopt(struct memview_batch *batch, uint64_t mem_offset,
 			void *addr, int fd, uint64_t fd_offset, uint64_t size,
 			unsigned int flags)
 {
-	return append_map(batch, mem_offset, addr, fd, fd_offset, size, flags,
-			  MEMVIEW_MAP_ADOPT);
+	return append_map_as(batch, mem_offset, addr, fd, fd_offset, size, flags,
+			     MEMVIEW_MAP_ADOPT);
 }
 
 int memview_batch_replace(struct memview_batch *batch, uint64_t mem_offset,
 			  int fd, uint64_t fd_offset, uint64_t size,
 			  unsigned int flags)
 {
-	return append_map(batch, mem_offset, NULL, fd, fd_offset, size, flags,
-			  MEMVIEW_MAP_REPLACE);
+	return append_map_as(batch, mem_offset, NULL, fd, fd_offset, size, flags,
+			     MEMVIEW_MAP_REPLACE);
 }
 
 int memview_batch_unmap(struct memview_batch *batch, uint64_t mem_offset,

@@ -20,6 +20,13 @@
  */
 int memview_control_ioctl(int fd, unsigned long request, void *arg);
 
+/*
+ * The arguments of a caller of any version. What they cannot be becomes flags that
+ * the kernel refuses.
+ */
+struct memview_map_args memview_read_map_args(const struct memview_map_args *args,
+					      size_t size);
+
 struct memview_update_info;
 
 /*

@@ -15,7 +15,13 @@
  * - A call that fails has changed nothing in the view.
  * - A call that takes a right away returns when no CPU can use it any more, in
  *   any process.
- * - Functions on a view are never interrupted: -EINTR is retried inside.
+ * - Functions on a view are not interrupted: -EINTR is retried inside. But for
+ *   memview_populate() and memview_drop_idle(), which can take long: a signal ends
+ *   them.
+ * - Structures may get further fields at their end. A function that reads or writes
+ *   one is told its size, which is sizeof of what the caller was built with: less
+ *   than the library or the driver knows is as good, and what they do not know is
+ *   0.
  * - Thread-safe: threads may use one view at the same time, except that none may
  *   use it during or after memview_close(). A batch is like a variable: while
  *   one thread changes or frees it, no other may use it.
@@ -49,6 +55,12 @@ extern "C" {
  */
 #define MEMVIEW_LAZY_WRITE	(1U << 4)
 /*
+ * How to map, for memview_map_with() alone: as memview_replace(), as
+ * memview_adopt().
+ */
+#define MEMVIEW_REPLACE		(1U << 3)
+#define MEMVIEW_ADOPT		(1U << 6)
+/*
  * How to map: then populate the span as memview_populate() does with
  * MEMVIEW_POPULATE_IN_PEERS, as far as possible; that it fails is no error.
  */
@@ -74,6 +86,13 @@ extern "C" {
 #define MEMVIEW_CAN_HUGE	(1ULL << 5)
 /* struct memview_status.features: what memview_prep_map(), ... submit works. */
 #define MEMVIEW_CAN_URING	(1ULL << 4)
+
+/* struct memview_status.features: ranges have cookies. */
+#define MEMVIEW_CAN_COOKIE	(1ULL << 6)
+/* struct memview_status.features: memview_drop_idle() works. */
+#define MEMVIEW_CAN_DROP_IDLE	(1ULL << 7)
+/* struct memview_status.features: peers can fsync(2) and msync(2) a view. */
+#define MEMVIEW_CAN_FSYNC	(1ULL << 8)
 
 /* Largest count that memview_query() takes. */
 #define MEMVIEW_QUERY_MAX	(1U << 20)
@@ -126,9 +145,11 @@ struct memview_status {
  *	file or the one that was adopted, has that byte, in the controller's
  *	address space: what to register with userfaultfd(2). 0 if the source is
  *	dead
- * @ino: inode number of the file, st_ino of fstat(2)
- * @dev: device of the file; equal to st_dev of fstat(2)
+ * @ino: inode number of the file: st_ino of fstat(2), but for some file systems
+ *	(overlayfs, btrfs)
+ * @dev: device of the file's file system: st_dev of fstat(2), but for the same
  * @flags: MEMVIEW_READ, _WRITE, _EXEC, _LAZY_WRITE
+ * @cookie: what memview_map_with() was given for the range, else 0
  */
 struct memview_range {
 	uint64_t mem_offset;
@@ -138,6 +159,28 @@ struct memview_range {
 	uint64_t ino;
 	uint32_t dev;
 	uint32_t flags;
+	uint64_t cookie;
+};
+
+/**
+ * struct memview_map_args - what memview_map_with() maps
+ * @mem_offset: as for memview_map()
+ * @fd_offset: as for memview_map()
+ * @size: as for memview_map()
+ * @cookie: any number, which memview_query() tells for the range and for the
+ *	pieces that it is cut into. Needs MEMVIEW_CAN_COOKIE, if it is not 0
+ * @addr: with MEMVIEW_ADOPT as for memview_adopt(), else NULL
+ * @fd: as for memview_map()
+ * @flags: as for memview_map(), and MEMVIEW_REPLACE, MEMVIEW_ADOPT
+ */
+struct memview_map_args {
+	uint64_t mem_offset;
+	uint64_t fd_offset;
+	uint64_t size;
+	uint64_t cookie;
+	void *addr;
+	int fd;
+	unsigned int flags;
 };
 
 /**
@@ -224,7 +267,8 @@ int memview_set_size(struct memview *view, uint64_t size);
  * Return: 0, or
  * -EINVAL: offset or size not page aligned; @size is 0; unknown flag; no
  *	MEMVIEW_READ; hugetlb file that ends before @fd_offset + @size;
- * -EOVERFLOW: an offset plus the size passes 2^63 - 1;
+ * -EOVERFLOW: an offset plus the size passes 2^63 - 1, or @fd_offset plus @size
+ *	what a file of that file system can have;
  * -ERANGE: the span ends beyond the view;
  * -EEXIST: part of the span is mapped already;
  * -EBADF: @fd is not an open file, or was opened with O_PATH;
@@ -234,6 +278,9 @@ int memview_set_size(struct memview *view, uint64_t size);
  *	writing, or is append-only;
  * -EPERM: MEMVIEW_WRITE and the file is sealed against it; MEMVIEW_EXEC and the
  *	file's mount is noexec; refused by a security module;
+ * -ETXTBSY: MEMVIEW_WRITE and the file is used for swapping;
+ * -EREMOTEIO: the file's file system cannot map it: it has been shut down, the
+ *	server is gone, ...
  * -ENOSPC: the view would have more than memview_status.max_ranges ranges;
  * -EMFILE: the controller has memview_status.max_sources sources, all in use;
  * -ENOMEM: no memory, or no room in the caller's address space (RLIMIT_AS,
@@ -299,6 +346,22 @@ int memview_adopt(struct memview *view, uint64_t mem_offset, void *addr, int fd,
  */
 int memview_replace(struct memview *view, uint64_t mem_offset, int fd,
 		    uint64_t fd_offset, uint64_t size, unsigned int flags);
+
+/**
+ * memview_map_with() - memview_map(), memview_replace() or memview_adopt(), with all
+ *	that can be said
+ * @view: the view
+ * @args: what to map
+ * @size: sizeof(*args)
+ *
+ * Return: 0, or the errnos of memview_map() and memview_adopt(), and
+ * -EINVAL: @size is smaller than the first version of the structure, or larger than
+ *	the library's and something beyond is not 0;
+ * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_COOKIE or MEMVIEW_CAN_ADOPT, and
+ *	that was asked for.
+ */
+int memview_map_with(struct memview *view, const struct memview_map_args *args,
+		     size_t size);
 
 /**
  * memview_unmap() - remove what is mapped in a span of the view
@@ -387,6 +450,25 @@ int memview_populate(struct memview *view, uint64_t mem_offset, uint64_t size,
 		     unsigned int flags, uint64_t *populated);
 
 /**
+ * memview_drop_idle() - give up what no range needs any more, now
+ * @view: a view of the caller's
+ *
+ * The driver's own mappings of files are kept for a moment when the last range of
+ * them has gone, to be used again; then the next call on a view takes them down. As
+ * long as they are there, the file's file system cannot be unmounted, F_SEAL_WRITE
+ * is refused (EBUSY) and so is execve(2) of a file that was mapped with
+ * MEMVIEW_WRITE (ETXTBSY). This function takes down those of all views of the
+ * caller. It waits as munmap(2) does, and a signal ends it.
+ *
+ * Return: 0, or
+ * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_DROP_IDLE
+ *	(memview_status.features);
+ * -EINTR: a signal arrived; what is left stays until the next call;
+ * -EIO: as for memview_set_size().
+ */
+int memview_drop_idle(struct memview *view);
+
+/**
  * memview_batch_new() - make an empty batch
  * @batchp: where to put it; untouched on failure
  *
@@ -472,6 +554,18 @@ int memview_batch_replace(struct memview_batch *batch, uint64_t mem_offset,
 			  unsigned int flags);
 
 /**
+ * memview_batch_map_with() - append what memview_map_with() does
+ * @batch: the batch
+ * @args: what to map, of which @fd is as for memview_batch_map() and @addr as for
+ *	memview_batch_adopt()
+ * @size: sizeof(*args)
+ *
+ * Return: 0, or -ENOMEM as for memview_batch_map().
+ */
+int memview_batch_map_with(struct memview_batch *batch,
+			   const struct memview_map_args *args, size_t size);
+
+/**
  * memview_batch_unmap() - append what memview_unmap() does
  * @batch: the batch
  * @mem_offset: as for memview_unmap()
@@ -518,7 +612,8 @@ int memview_batch_protect(struct memview_batch *batch, uint64_t mem_offset,
  *
  * Return: 0, or
  * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_UPDATE or, with a
- *	memview_batch_adopt(), MEMVIEW_CAN_ADOPT (memview_status.features);
+ *	memview_batch_adopt(), MEMVIEW_CAN_ADOPT or, with a cookie,
+ *	MEMVIEW_CAN_COOKIE (memview_status.features);
  * -E2BIG: more than MEMVIEW_BATCH_MAX operations;
  * -EBADF, -EINVAL, ...: the errnos of memview_map(), memview_adopt(),
  *	memview_replace(), memview_unmap() or memview_protect(), whichever
@@ -536,6 +631,7 @@ int memview_batch_apply(struct memview *view, const struct memview_batch *batch,
  * @mem_offset: in: list the ranges that end above this offset; out: where to go
  *	on, or the size of the view when nothing is left. NULL: from 0
  * @ranges: array of @count entries; may be NULL if @count is 0
+ * @range_size: sizeof(*ranges), 48 at least
  * @count: room in @ranges, 0 to MEMVIEW_QUERY_MAX
  * @total: where to put the number of ranges in the whole view; may be NULL
  *
@@ -543,24 +639,27 @@ int memview_batch_apply(struct memview *view, const struct memview_batch *batch,
  * has no ranges. On failure @mem_offset and @total are untouched.
  *
  * Return: number of entries written, or
- * -EINVAL: @count is larger than MEMVIEW_QUERY_MAX;
+ * -EINVAL: @count is larger than MEMVIEW_QUERY_MAX; @range_size is smaller than the
+ *	first version of the structure, or larger than a page;
  * -EFAULT: @ranges is not writable memory;
  * -ENOMEM: no memory.
  */
 int memview_query(struct memview *view, uint64_t *mem_offset,
-		  struct memview_range *ranges, unsigned int count,
-		  uint64_t *total);
+		  struct memview_range *ranges, size_t range_size,
+		  unsigned int count, uint64_t *total);
 
 /**
  * memview_info() - sizes, limits and state of the view
  * @view: the view
  * @status: where to put them; untouched on failure
+ * @size: sizeof(*status)
  *
  * Works on a revoked view and from any process.
  *
- * Return: 0. No errno is expected of a handle that is open.
+ * Return: 0, or
+ * -EINVAL: @size is smaller than the first version of the structure.
  */
-int memview_info(struct memview *view, struct memview_status *status);
+int memview_info(struct memview *view, struct memview_status *status, size_t size);
 
 /**
  * memview_view_fd() - make a view fd with all rights

@@ -89,6 +89,18 @@ void memview_prep_replace(struct io_uring_sqe *sqe, struct memview *view,
 			  struct memview_arg *arg);
 
 /**
+ * memview_prep_map_with() - what memview_map_with() does
+ * @sqe: the submission
+ * @view: the view
+ * @args: what to map, copied; the file as for memview_prep_map()
+ * @size: sizeof(*args)
+ * @arg: memory for the arguments, or NULL
+ */
+void memview_prep_map_with(struct io_uring_sqe *sqe, struct memview *view,
+			   const struct memview_map_args *args, size_t size,
+			   struct memview_arg *arg);
+
+/**
  * memview_prep_unmap() - what memview_unmap() does
  * @sqe: the submission
  * @view: as for memview_unmap(), as are the following

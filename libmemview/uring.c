@@ -23,6 +23,7 @@ struct __attribute__((may_alias)) arg {
 		struct memview_update_info update;
 	};
 	uint32_t cmd;
+	size_t count;	/* of the batch, which may be more than the kernel takes */
 };
 
 _Static_assert(sizeof(struct arg) <= sizeof(struct memview_arg), "room");
@@ -59,28 +60,51 @@ static void prep(struct io_uring_sqe *sqe, struct memview *view, uint32_t cmd,
 }
 
 static void prep_map(struct io_uring_sqe *sqe, struct memview *view,
-		     uint64_t mem_offset, void *addr, int fd, uint64_t fd_offset,
-		     uint64_t size, unsigned int flags, unsigned int how,
-		     struct memview_arg *arg)
+		     const struct memview_map_args *args, struct memview_arg *arg)
 {
 	struct memview_map_fd_info info = {
-		.fd = fd,
-		/* As in batch.c: not memview.h's flags are unknown ones. */
-		.flags = flags & MEMVIEW_HOW_TO_MAP ? ~0U : flags | how,
-		.fd_offset = fd_offset,
-		.size = size,
-		.mem_offset = mem_offset,
-		.addr = (uintptr_t)addr,
+		.fd = args->fd,
+		.flags = args->flags,
+		.fd_offset = args->fd_offset,
+		.size = args->size,
+		.mem_offset = args->mem_offset,
+		.addr = (uintptr_t)args->addr,
+		.cookie = args->cookie,
 	};
 
 	prep(sqe, view, MEMVIEW_MAP_FD, &info, arg);
+}
+
+static void prep_map_as(struct io_uring_sqe *sqe, struct memview *view,
+			uint64_t mem_offset, void *addr, int fd,
+			uint64_t fd_offset, uint64_t size, unsigned int flags,
+			unsigned int how, struct memview_arg *arg)
+{
+	prep_map(sqe, view, &(struct memview_map_args) {
+		.mem_offset = mem_offset,
+		.fd_offset = fd_offset,
+		.size = size,
+		.addr = addr,
+		.fd = fd,
+		/* As in batch.c: what are not their flags are unknown ones. */
+		.flags = flags & MEMVIEW_HOW_TO_MAP ? ~0U : flags | how,
+	}, arg);
+}
+
+void memview_prep_map_with(struct io_uring_sqe *sqe, struct memview *view,
+			   const struct memview_map_args *args, size_t size,
+			   struct memview_arg *arg)
+{
+	struct memview_map_args known = memview_read_map_args(args, size);
+
+	prep_map(sqe, view, &known, arg);
 }
 
 void memview_prep_map(struct io_uring_sqe *sqe, struct memview *view,
 		      uint64_t mem_offset, int fd, uint64_t fd_offset,
 		      uint64_t size, unsigned int flags, struct memview_arg *arg)
 {
-	prep_map(sqe, view, mem_offset, NULL, fd, fd_offset, size, flags, 0, arg);
+	prep_map_as(sqe, view, mem_offset, NULL, fd, fd_offset, size, flags, 0, arg);
 }
 
 void memview_prep_adopt(struct io_uring_sqe *sqe, struct memview *view,
@@ -88,8 +112,8 @@ void memview_prep_adopt(struct io_uring_sqe *sqe, struct memview *view,
 			uint64_t fd_offset, uint64_t size, unsigned int flags,
 			struct memview_arg *arg)
 {
-	prep_map(sqe, view, mem_offset, addr, fd, fd_offset, size, flags,
-		 MEMVIEW_MAP_ADOPT, arg);
+	prep_map_as(sqe, view, mem_offset, addr, fd, fd_offset, size, flags,
+		    MEMVIEW_MAP_ADOPT, arg);
 }
 
 void memview_prep_replace(struct io_uring_sqe *sqe, struct memview *view,
@@ -97,8 +121,8 @@ void memview_prep_replace(struct io_uring_sqe *sqe, struct memview *view,
 			  uint64_t size, unsigned int flags,
 			  struct memview_arg *arg)
 {
-	prep_map(sqe, view, mem_offset, NULL, fd, fd_offset, size, flags,
-		 MEMVIEW_MAP_REPLACE, arg);
+	prep_map_as(sqe, view, mem_offset, NULL, fd, fd_offset, size, flags,
+		    MEMVIEW_MAP_REPLACE, arg);
 }
 
 void memview_prep_unmap(struct io_uring_sqe *sqe, struct memview *view,
@@ -142,6 +166,8 @@ void memview_prep_batch(struct io_uring_sqe *sqe, struct memview *view,
 
 	memview_batch_info(batch, &info);
 	prep(sqe, view, MEMVIEW_UPDATE, &info, arg);
+	if (arg)
+		((struct arg *)arg)->count = memview_batch_count(batch);
 }
 
 void memview_prep_revoke(struct io_uring_sqe *sqe, struct memview *view)
@@ -167,5 +193,10 @@ size_t memview_arg_failed(const struct memview_arg *memory)
 {
 	const struct arg *arg = (const struct arg *)memory;
 
-	return arg->cmd == MEMVIEW_UPDATE ? arg->update.failed : 0;
+	if (arg->cmd != MEMVIEW_UPDATE)
+		return 0;
+	/* None of them, whose number the kernel does not know if they are too many. */
+	if (arg->update.failed == arg->update.count)
+		return arg->count;
+	return arg->update.failed;
 }

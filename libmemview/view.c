@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,10 +31,19 @@ _Static_assert(MEMVIEW_CAN_POPULATE == MEMVIEW_FEATURE_POPULATE, "feature");
 _Static_assert(MEMVIEW_POPULATE_IN_PEERS == MEMVIEW_POPULATE_PEERS, "flag");
 _Static_assert(MEMVIEW_POPULATE_TO_READ == MEMVIEW_POPULATE_READ, "flag");
 _Static_assert(MEMVIEW_CAN_ADOPT == MEMVIEW_FEATURE_ADOPT, "feature");
+_Static_assert(MEMVIEW_REPLACE == MEMVIEW_MAP_REPLACE, "flag");
+_Static_assert(MEMVIEW_ADOPT == MEMVIEW_MAP_ADOPT, "flag");
+_Static_assert(MEMVIEW_CAN_COOKIE == MEMVIEW_FEATURE_COOKIE, "feature");
+_Static_assert(MEMVIEW_CAN_DROP_IDLE == MEMVIEW_FEATURE_DROP_IDLE, "feature");
+_Static_assert(MEMVIEW_CAN_FSYNC == MEMVIEW_FEATURE_FSYNC, "feature");
+
+/* End of a field: the size of the version of the structure that it was the last of. */
+#define END(type, field) \
+	(offsetof(type, field) + sizeof(((type *)0)->field))
 
 /*
- * The kernel writes memview_query()'s array directly: struct memview_range is
- * the first version of the uAPI's structure, which can only grow behind it.
+ * The kernel writes memview_query()'s array directly, and knows how: struct
+ * memview_range is the uAPI's structure, and grows with it.
  */
 #define ASSERT_SAME_FIELD(field) \
 	_Static_assert(offsetof(struct memview_range, field) == \
@@ -47,6 +57,7 @@ ASSERT_SAME_FIELD(source_addr);
 ASSERT_SAME_FIELD(ino);
 ASSERT_SAME_FIELD(dev);
 ASSERT_SAME_FIELD(flags);
+ASSERT_SAME_FIELD(cookie);
 
 /*
  * An ioctl that fails has changed nothing, so calling again after a signal is
@@ -160,45 +171,82 @@ int memview_set_size(struct memview *view, uint64_t size)
 	return memview_control_ioctl(view->fd, MEMVIEW_SET_SIZE, &info);
 }
 
-static int map_fd(struct memview *view, uint64_t mem_offset, void *addr, int fd,
+struct memview_map_args memview_read_map_args(const struct memview_map_args *args,
+					      size_t size)
+{
+	struct memview_map_args known = { 0 };
+	const unsigned char *bytes = (const unsigned char *)args;
+	size_t i;
+
+	memcpy(&known, args, size < sizeof(known) ? size : sizeof(known));
+	for (i = sizeof(known); i < size && !bytes[i]; i++)
+		;
+	if (i < size || size < END(struct memview_map_args, flags))
+		known.flags = ~0U;
+	return known;
+}
+
+static int map_fd(struct memview *view, const struct memview_map_args *args)
+{
+	struct memview_map_fd_info info = {
+		.fd = args->fd,
+		.flags = args->flags,
+		.fd_offset = args->fd_offset,
+		.size = args->size,
+		.mem_offset = args->mem_offset,
+		.addr = (uintptr_t)args->addr,
+		.cookie = args->cookie,
+	};
+	int ret = memview_control_ioctl(view->fd, MEMVIEW_MAP_FD, &info);
+
+	/* Address and cookie are the fields that a driver may not have. */
+	if (ret == -E2BIG && (info.addr || info.cookie))
+		return -EOPNOTSUPP;
+	return ret;
+}
+
+static int map_as(struct memview *view, uint64_t mem_offset, void *addr, int fd,
 		  uint64_t fd_offset, uint64_t size, unsigned int flags,
 		  unsigned int how)
 {
-	struct memview_map_fd_info info = {
-		.fd = fd,
-		.flags = flags | how,
-		.fd_offset = fd_offset,
-		.size = size,
-		.mem_offset = mem_offset,
-		.addr = (uintptr_t)addr,
-	};
-
-	/* Not memview.h's flags; the kernel would obey them. */
+	/* Not their flags; the kernel would obey them. */
 	if (flags & MEMVIEW_HOW_TO_MAP)
 		return -EINVAL;
-	return memview_control_ioctl(view->fd, MEMVIEW_MAP_FD, &info);
+	return map_fd(view, &(struct memview_map_args) {
+		.mem_offset = mem_offset,
+		.fd_offset = fd_offset,
+		.size = size,
+		.addr = addr,
+		.fd = fd,
+		.flags = flags | how,
+	});
+}
+
+int memview_map_with(struct memview *view, const struct memview_map_args *args,
+		     size_t size)
+{
+	struct memview_map_args known = memview_read_map_args(args, size);
+
+	return map_fd(view, &known);
 }
 
 int memview_map(struct memview *view, uint64_t mem_offset, int fd,
 		uint64_t fd_offset, uint64_t size, unsigned int flags)
 {
-	return map_fd(view, mem_offset, NULL, fd, fd_offset, size, flags, 0);
+	return map_as(view, mem_offset, NULL, fd, fd_offset, size, flags, 0);
 }
 
 int memview_adopt(struct memview *view, uint64_t mem_offset, void *addr, int fd,
 		  uint64_t fd_offset, uint64_t size, unsigned int flags)
 {
-	int ret = map_fd(view, mem_offset, addr, fd, fd_offset, size, flags,
-			 MEMVIEW_MAP_ADOPT);
-
-	/* The field of the address is what the driver does not have. */
-	return ret == -E2BIG ? -EOPNOTSUPP : ret;
+	return map_as(view, mem_offset, addr, fd, fd_offset, size, flags,
+		      MEMVIEW_MAP_ADOPT);
 }
 
 int memview_replace(struct memview *view, uint64_t mem_offset, int fd,
 		    uint64_t fd_offset, uint64_t size, unsigned int flags)
 {
-	return map_fd(view, mem_offset, NULL, fd, fd_offset, size, flags,
+	return map_as(view, mem_offset, NULL, fd, fd_offset, size, flags,
 		      MEMVIEW_MAP_REPLACE);
 }
 
@@ -229,6 +277,20 @@ int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
 	return memview_control_ioctl(view->fd, MEMVIEW_PROTECT, &info);
 }
 
+/* ioctl(2), but called once: it can take long, and a signal is the way to end it. */
+static int interruptible_ioctl(struct memview *view, unsigned long request, void *arg)
+{
+	int saved_errno = errno;
+	int ret;
+
+	ret = ioctl(view->fd, request, arg);
+	if (ret < 0)
+		ret = -errno;
+	errno = saved_errno;
+	/* The view is of a memory-view device: what it lacks is this one ioctl. */
+	return ret == -ENOTTY ? -EOPNOTSUPP : ret;
+}
+
 int memview_populate(struct memview *view, uint64_t mem_offset, uint64_t size,
 		     unsigned int flags, uint64_t *populated)
 {
@@ -237,29 +299,28 @@ int memview_populate(struct memview *view, uint64_t mem_offset, uint64_t size,
 		.size = size,
 		.flags = flags,
 	};
-	int saved_errno = errno;
-	int ret;
+	int ret = interruptible_ioctl(view, MEMVIEW_POPULATE, &info);
 
-	/* Once: it can take long, and a signal is the way to end it. */
-	ret = ioctl(view->fd, MEMVIEW_POPULATE, &info);
-	if (ret < 0)
-		ret = -errno;
-	errno = saved_errno;
 	if (populated)
 		*populated = info.populated;
-	/* The view is of a memory-view device: what it lacks is this one ioctl. */
-	return ret == -ENOTTY ? -EOPNOTSUPP : ret;
+	return ret;
+}
+
+int memview_drop_idle(struct memview *view)
+{
+	return interruptible_ioctl(view, MEMVIEW_DROP_IDLE, NULL);
 }
 
 int memview_query(struct memview *view, uint64_t *mem_offset,
-		  struct memview_range *ranges, unsigned int count,
-		  uint64_t *total)
+		  struct memview_range *ranges, size_t range_size,
+		  unsigned int count, uint64_t *total)
 {
 	struct memview_query_info info = {
 		.mem_offset = mem_offset ? *mem_offset : 0,
 		.ranges = (uintptr_t)ranges,
 		.count = count,
-		.range_size = sizeof(*ranges),
+		/* Too large a size is one that the kernel refuses. */
+		.range_size = range_size > UINT32_MAX ? UINT32_MAX : range_size,
 	};
 	int ret;
 
@@ -273,15 +334,18 @@ int memview_query(struct memview *view, uint64_t *mem_offset,
 	return info.count;
 }
 
-int memview_info(struct memview *view, struct memview_status *status)
+int memview_info(struct memview *view, struct memview_status *status, size_t size)
 {
 	struct memview_info info = { 0 };
+	struct memview_status known;
 	int ret;
 
+	if (size < END(struct memview_status, revoked))
+		return -EINVAL;
 	ret = memview_control_ioctl(view->fd, MEMVIEW_GET_INFO, &info);
 	if (ret)
 		return ret;
-	*status = (struct memview_status) {
+	known = (struct memview_status) {
 		.size = info.size,
 		.max_size = info.max_size,
 		.features = info.features,
@@ -292,6 +356,8 @@ int memview_info(struct memview *view, struct memview_status *status)
 		.max_sources = info.max_sources,
 		.revoked = !!(info.state & MEMVIEW_STATE_REVOKED),
 	};
+	memset(status, 0, size);
+	memcpy(status, &known, size < sizeof(known) ? size : sizeof(known));
 	return 0;
 }
 

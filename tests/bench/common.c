@@ -298,7 +298,7 @@ const char *no_update(void)
 	struct memview_status status;
 	struct memview *view = make_view(0);
 
-	check(memview_info(view, &status), "memview_info");
+	check(memview_info(view, &status, sizeof(status)), "memview_info");
 	memview_close(view);
 	return status.features & MEMVIEW_CAN_UPDATE ?
 	       NULL : "this driver has no MEMVIEW_UPDATE";
@@ -310,7 +310,7 @@ const char *no_io_uring(void)
 	struct memview *view = make_view(0);
 	struct io_uring ring;
 
-	check(memview_info(view, &status), "memview_info");
+	check(memview_info(view, &status, sizeof(status)), "memview_info");
 	memview_close(view);
 	if (!(status.features & MEMVIEW_CAN_URING))
 		return "this driver has no io_uring commands";

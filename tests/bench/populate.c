@@ -49,7 +49,7 @@ const char *no_populate(void)
 	struct memview_status status;
 	struct memview *view = make_view(PAGE);
 
-	check(memview_info(view, &status), "memview_info");
+	check(memview_info(view, &status, sizeof(status)), "memview_info");
 	memview_close(view);
 	return status.features & MEMVIEW_CAN_POPULATE ? NULL :
 	       "this driver cannot populate";

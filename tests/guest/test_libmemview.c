@@ -58,7 +58,7 @@ static void open_makes_an_empty_view(struct fixture *f)
 
 	(void)f;
 	assert_int_equal(memview_open(&view), 0);
-	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), 0);
 	assert_int_equal(status.size, 0);
 	assert_int_equal(status.nr_ranges, 0);
 	assert_int_equal(status.page_size, PAGE);
@@ -136,7 +136,7 @@ static void adopt_uses_the_callers_mapping(struct fixture *f)
 				       4 * PAGE, MEMVIEW_READ | MEMVIEW_WRITE), 0);
 	WRITES(f, 21, 5);
 	assert_int_equal(*(volatile uint64_t *)(at + 3 * PAGE), 5);
-	assert_int_equal(memview_query(view, &from, &range, 1, NULL), 1);
+	assert_int_equal(memview_query(view, &from, &range, sizeof(range), 1, NULL), 1);
 	assert_int_equal(range.source_addr, (uintptr_t)at + 2 * PAGE);
 	EXPECT_MINUS(EEXIST, memview_adopt(view, 20 * PAGE, at, f->file, 0, PAGE, MEMVIEW_READ));
 	EXPECT_MINUS(EINVAL, memview_adopt(view, 30 * PAGE, at, f->file, PAGE, PAGE,
@@ -288,7 +288,7 @@ static void batch_maps_each_page_of_a_view(struct fixture *f)
 						   MEMVIEW_READ), 0);
 	assert_int_equal(memview_batch_count(batch), VIEW_PAGES);
 	assert_int_equal(apply(view, batch), 0);
-	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), 0);
 	assert_int_equal(status.nr_ranges, VIEW_PAGES);
 	for (i = 0; i < VIEW_PAGES; i += 97)
 		READS(f, i, WORD((i * 7 + 1) % FILE_PAGES));
@@ -535,7 +535,7 @@ static void query_lists_the_ranges(struct fixture *f)
 	EXPECT_OK(fstat(f->file, &st));
 	assert_int_equal(memview_map(view, 20 * PAGE, f->file, 0, PAGE,
 				     MEMVIEW_READ | MEMVIEW_WRITE), 0);
-	assert_int_equal(memview_query(view, &offset, r, 1, &total), 1);
+	assert_int_equal(memview_query(view, &offset, r, sizeof(r[0]), 1, &total), 1);
 	assert_int_equal(total, 2);
 	assert_int_equal(r[0].mem_offset, 4 * PAGE);
 	assert_int_equal(r[0].size, 8 * PAGE);
@@ -543,13 +543,66 @@ static void query_lists_the_ranges(struct fixture *f)
 	assert_int_equal(r[0].ino, st.st_ino);
 	assert_int_equal(r[0].dev, st.st_dev);
 	assert_int_equal(r[0].flags, MEMVIEW_READ | MEMVIEW_LAZY_WRITE);
-	assert_int_equal(memview_query(view, &offset, r, 4, NULL), 1);
+	assert_int_equal(memview_query(view, &offset, r, sizeof(r[0]), 4, NULL), 1);
 	assert_int_equal(r[0].mem_offset, 20 * PAGE);
 	assert_int_equal(offset, VIEW_PAGES * PAGE);
-	assert_int_equal(memview_query(view, NULL, NULL, 0, &total), 0);
-	assert_int_equal(memview_query(view, NULL, r, 4, NULL), 2);
-	EXPECT_MINUS(EINVAL, memview_query(view, NULL, r, MEMVIEW_QUERY_MAX + 1, NULL));
-	EXPECT_MINUS(EFAULT, memview_query(view, NULL, (void *)8, 4, NULL));
+	assert_int_equal(memview_query(view, NULL, NULL, sizeof(r[0]), 0, &total), 0);
+	assert_int_equal(memview_query(view, NULL, r, sizeof(r[0]), 4, NULL), 2);
+	EXPECT_MINUS(EINVAL, memview_query(view, NULL, r, sizeof(r[0]), MEMVIEW_QUERY_MAX + 1,
+					   NULL));
+	EXPECT_MINUS(EFAULT, memview_query(view, NULL, (void *)8, sizeof(r[0]), 4, NULL));
+	memview_close(view);
+}
+
+/* Which file it is, however it was mapped and cut. */
+static void query_tells_cookies(struct fixture *f)
+{
+	struct memview *view = open_view(VIEW_PAGES);
+	struct memview_map_args args = {
+		.fd = f->file, .size = 8 * PAGE, .flags = MEMVIEW_READ | MEMVIEW_WRITE,
+		.cookie = 0xfedcba9876543210,
+	};
+	struct memview_batch *batch = new_batch();
+	struct memview_range r[8];
+	char *at = map_file(f, PROT_READ | PROT_WRITE);
+
+	show_to_peer(f, memview_view_fd(view), PROT_READ | PROT_WRITE);
+	assert_int_equal(memview_map_with(view, &args, sizeof(args)), 0);
+	EXPECT_MINUS(EEXIST, memview_map_with(view, &args, sizeof(args)));
+	EXPECT_MINUS(EINVAL, memview_map_with(view, &args, sizeof(args) - 8));
+	assert_int_equal(memview_protect(view, 2 * PAGE, PAGE, MEMVIEW_READ), 0);
+	/* What neither of the simple functions can: both at once. */
+	args.flags |= MEMVIEW_REPLACE | MEMVIEW_ADOPT;
+	args.mem_offset = 4 * PAGE;
+	args.fd_offset = PAGE;
+	args.size = PAGE;
+	args.addr = at + PAGE;
+	args.cookie = 2;
+	assert_int_equal(memview_map_with(view, &args, sizeof(args)), 0);
+	READS(f, 4, WORD(1));
+	args.mem_offset = 6 * PAGE;
+	args.cookie = 3;
+	assert_int_equal(memview_batch_map_with(batch, &args, sizeof(args)), 0);
+	assert_int_equal(apply(view, batch), 1);
+	assert_int_equal(memview_query(view, NULL, r, sizeof(r[0]), 8, NULL), 7);
+	for (int i = 0; i < 7; i++)
+		assert_int_equal(r[i].cookie, r[i].mem_offset == 4 * PAGE ? 2 :
+				 r[i].mem_offset == 6 * PAGE ? 3 : 0xfedcba9876543210);
+	memview_batch_free(batch);
+	memview_close(view);
+	munmap(at, f->file_size);
+}
+
+static void drop_idle_lets_the_file_be_sealed(struct fixture *f)
+{
+	struct memview *view = open_view(VIEW_PAGES);
+
+	assert_int_equal(memview_map(view, 0, f->file, 0, PAGE, MEMVIEW_READ | MEMVIEW_WRITE), 0);
+	assert_int_equal(memview_drop_idle(view), 0);
+	EXPECT_ERRNO(EBUSY, fcntl(f->file, F_ADD_SEALS, F_SEAL_WRITE));
+	assert_int_equal(memview_unmap(view, 0, PAGE, NULL), 0);
+	assert_int_equal(memview_drop_idle(view), 0);
+	EXPECT_OK(fcntl(f->file, F_ADD_SEALS, F_SEAL_WRITE));
 	memview_close(view);
 }
 
@@ -589,9 +642,9 @@ static void revoke_is_for_good(struct fixture *f)
 	EXPECT_MINUS(ESHUTDOWN, memview_set_size(view, PAGE));
 	EXPECT_MINUS(ESHUTDOWN, memview_view_fd(view));
 	EXPECT_MINUS(ESHUTDOWN, memview_view_fd_rights(view, MEMVIEW_READ));
-	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), 0);
 	assert_int_equal(status.revoked, 1);
-	assert_int_equal(memview_query(view, NULL, &r, 1, &total), 0);
+	assert_int_equal(memview_query(view, NULL, &r, sizeof(r), 1, &total), 0);
 	assert_int_equal(total, 0);
 	memview_close(view);
 }
@@ -607,7 +660,7 @@ static void set_size_cuts(struct fixture *f)
 	READ_SIGBUS(f, 8);
 	READS(f, 5, WORD(3));
 	EXPECT_MINUS(EINVAL, memview_set_size(view, PAGE + 1));
-	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), 0);
 	assert_int_equal(status.size, 6 * PAGE);
 	EXPECT_MINUS(EFBIG, memview_set_size(view, status.max_size + PAGE));
 	memview_close(view);
@@ -664,7 +717,7 @@ static long op_child_calls(const long *a)
 	if (memview_batch_new(&batch) || memview_batch_unmap(batch, 4 * PAGE, PAGE) ||
 	    memview_batch_apply(view, batch, &failed, NULL) != -EIO || failed != 1)
 		return 4;
-	if (memview_info(view, &status) || status.revoked)
+	if (memview_info(view, &status, sizeof(status)) || status.revoked)
 		return 2;
 	return memview_revoke(view) ? 3 : 0;
 }
@@ -719,6 +772,8 @@ static const struct test_case cases[] = {
 	CASE(batch_has_a_largest_size),
 	CASE(batch_on_a_revoked_view_blames_no_operation),
 	CASE(query_lists_the_ranges),
+	CASE(query_tells_cookies),
+	CASE(drop_idle_lets_the_file_be_sealed),
 	CASE(view_fd_with_fewer_rights),
 	CASE(revoke_is_for_good),
 	CASE(set_size_cuts),

@@ -309,6 +309,31 @@ static void adopt_passes_every_argument_and_the_adopt_flag(void **state)
 	end(view, batch);
 }
 
+static void map_with_passes_every_argument(void **state)
+{
+	struct memview *view = open_view();
+	struct memview_batch *batch = new_batch();
+	const struct memview_map_args args = {
+		.mem_offset = 0x1000, .fd_offset = 0x2000, .size = 0x3000,
+		.cookie = 0xfedcba9876543210, .addr = (void *)0x7f0000004000, .fd = 79,
+		.flags = MEMVIEW_READ | MEMVIEW_REPLACE | MEMVIEW_ADOPT,
+	};
+
+	(void)state;
+	assert_int_equal(memview_batch_map_with(batch, &args, sizeof(args)), 0);
+	/* Not a version that there has been: for the kernel to refuse. */
+	assert_int_equal(memview_batch_map_with(batch, &args, sizeof(args) - 8), 0);
+	assert_int_equal(memview_batch_apply(view, batch, NULL, NULL), 0);
+	check_op(0, (struct memview_op) {
+		.op = MEMVIEW_OP_MAP,
+		.flags = MEMVIEW_MAP_READ | MEMVIEW_MAP_REPLACE | MEMVIEW_MAP_ADOPT,
+		.mem_offset = 0x1000, .size = 0x3000, .fd_offset = 0x2000, .fd = 79,
+		.addr = 0x7f0000004000, .cookie = 0xfedcba9876543210,
+	});
+	assert_int_equal(dev_ops[1].flags, ~0U);
+	end(view, batch);
+}
+
 static void unmap_passes_the_span_and_nothing_else(void **state)
 {
 	struct memview *view = open_view();
@@ -599,6 +624,7 @@ int main(void)
 		CASE(replace_passes_every_argument_and_the_replace_flag),
 		CASE(a_kernels_bit_of_the_callers_becomes_what_the_kernel_refuses),
 		CASE(adopt_passes_every_argument_and_the_adopt_flag),
+		CASE(map_with_passes_every_argument),
 		CASE(unmap_passes_the_span_and_nothing_else),
 		CASE(protect_passes_span_and_rights_and_nothing_else),
 		CASE(apply_passes_all_operations_in_their_order_in_one_call),

@@ -190,6 +190,20 @@ static void an_installed_library_builds_the_example_by_pkg_config(void **state)
 		"objdump -p example | grep -q 'NEEDED *libmemview\\.so\\.0$'"), 0);
 }
 
+/* By memory-view(4), for those who do without the library. */
+static void the_uapi_header_is_installed_and_stands_alone(void **state)
+{
+	(void)state;
+	assert_int_equal(shell(
+		INSTALL
+		"printf '#include <linux/memory-view.h>\n"
+		"unsigned int request = MEMVIEW_DROP_IDLE; struct memview_map_fd_info info;\n' > a.c;"
+		"cp a.c a.cc;"
+		"$cc -std=c99 $w -I\"$t/root/usr/include\" -c a.c;"
+		"$cxx $w -Wno-long-long -I\"$t/root/usr/include\" -c a.cc;"
+		"test \"$(stat -c %a root/usr/include/linux/memory-view.h)\" = 644"), 0);
+}
+
 static void the_pkg_config_file_has_the_librarys_version(void **state)
 {
 	(void)state;
@@ -219,7 +233,7 @@ static void the_device_page_has_every_ioctl_of_the_uapi_header(void **state)
 	assert_int_equal(shell(
 		"sed -n 's/^#define \\(MEMVIEW_[A-Z_]*\\)[ \t]*\\\\*\\(_IO.*\\)*$/\\1/p'"
 		" \"$uapi/linux/memory-view.h\" | grep -v 'MAP_RIGHTS' > want;"
-		"test $(wc -l < want) -eq 11;"
+		"test $(wc -l < want) -eq 12;"
 		"for i in $(cat want); do"
 		" grep -q \"^\\.SS $i\\$\" \"$src/man/memory-view.4\""
 		" || { echo \"$i is missing\"; exit 1; }; done"), 0);
@@ -243,6 +257,7 @@ int main(void)
 		CASE(the_header_and_the_uapi_header_go_together_in_both_orders),
 		CASE(a_layout_that_differs_from_the_uapi_does_not_compile),
 		CASE(an_installed_library_builds_the_example_by_pkg_config),
+		CASE(the_uapi_header_is_installed_and_stands_alone),
 		CASE(the_pkg_config_file_has_the_librarys_version),
 		CASE(every_function_has_an_installed_manual_page_that_names_it),
 		CASE(the_device_page_has_every_ioctl_of_the_uapi_header),

@@ -134,6 +134,32 @@ static void the_uapis_own_flags_are_none(void **state)
 				  MEMVIEW_READ | MEMVIEW_MAP_REPLACE, where_));
 }
 
+static void map_with_is_map_fd(void **state)
+{
+	struct memview_map_fd_info info = {
+		.fd = 7, .flags = MEMVIEW_MAP_READ | MEMVIEW_MAP_REPLACE | MEMVIEW_MAP_ADOPT,
+		.fd_offset = 0x2000, .size = 0x3000, .mem_offset = 0x1000,
+		.addr = (uintptr_t)&sub, .cookie = 0xfedcba9876543210,
+	};
+	const struct memview_map_args args = {
+		.fd = 7, .flags = MEMVIEW_READ | MEMVIEW_REPLACE | MEMVIEW_ADOPT,
+		.fd_offset = 0x2000, .size = 0x3000, .mem_offset = 0x1000,
+		.addr = &sub, .cookie = 0xfedcba9876543210,
+	};
+
+	(void)state;
+	BOTH(MEMVIEW_MAP_FD, info,
+	     memview_prep_map_with(&sub.sqe, view, &args, sizeof(args), where_));
+	/* Less than the first version. */
+	info.flags = ~0U;
+	info.cookie = 0;
+	info.addr = 0;
+	info.fd = 0;
+	BOTH(MEMVIEW_MAP_FD, info,
+	     memview_prep_map_with(&sub.sqe, view, &args,
+				   offsetof(struct memview_map_args, cookie), where_));
+}
+
 static void unmap_is_unmap_fd(void **state)
 {
 	struct memview_unmap_fd_info info = { .mem_offset = 0x5000, .size = 0x4000 };
@@ -192,6 +218,12 @@ static void batch_is_update(void **state)
 		assert_int_equal(memview_batch_unmap(batch, 0x1000, 0x2000), 0);
 	memview_prep_batch(&sub.sqe, view, batch, NULL);
 	assert_true(got->count > MEMVIEW_UPDATE_MAX);
+	memview_prep_batch(&sub.sqe, view, batch, &arg);
+	assert_int_equal(memview_arg_failed(&arg), MEMVIEW_BATCH_MAX + 1);
+	/* As the kernel says that it was none of them. */
+	((struct memview_update_info *)&arg)->failed =
+		((struct memview_update_info *)&arg)->count;
+	assert_int_equal(memview_arg_failed(&arg), MEMVIEW_BATCH_MAX + 1);
 	close_view(view);
 	memview_batch_free(batch);
 }
@@ -254,6 +286,7 @@ int main(void)
 		CASE(adopt_is_map_fd_with_its_flag_and_address),
 		CASE(replace_is_map_fd_with_its_flag),
 		CASE(the_uapis_own_flags_are_none),
+		CASE(map_with_is_map_fd),
 		CASE(unmap_is_unmap_fd),
 		CASE(protect_is_protect),
 		CASE(set_size_is_set_size),

@@ -307,6 +307,7 @@ static void map_passes_every_argument_in_its_field(void **state)
 	assert_int_equal(dev.ioctl_calls, 1);
 	assert_int_equal(dev.request, MEMVIEW_MAP_FD);
 	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.cookie, 0);
 	assert_int_equal(arg.mem_offset, 0x100000001000);
 	assert_int_equal(arg.fd, 77);
 	assert_int_equal(arg.fd_offset, 0x200000002000);
@@ -545,7 +546,7 @@ static void query_passes_the_array_and_returns_what_the_kernel_counted(void **st
 
 	(void)state;
 	set_out(&out, sizeof(out));
-	assert_int_equal(memview_query(view, &mem_offset, ranges, 4, &total), 2);
+	assert_int_equal(memview_query(view, &mem_offset, ranges, sizeof(ranges[0]), 4, &total), 2);
 	assert_int_equal(dev.request, MEMVIEW_QUERY);
 	memcpy(&arg, dev.arg, sizeof(arg));
 	assert_int_equal(arg.mem_offset, 0x4000);
@@ -565,7 +566,7 @@ static void query_starts_at_0_and_tells_no_total_if_given_null(void **state)
 	struct memview *view = open_view();
 
 	(void)state;
-	assert_int_equal(memview_query(view, NULL, NULL, 0, NULL), 0);
+	assert_int_equal(memview_query(view, NULL, NULL, sizeof(struct memview_range), 0, NULL), 0);
 	memcpy(&arg, dev.arg, sizeof(arg));
 	assert_int_equal(arg.mem_offset, 0);
 	assert_int_equal(arg.ranges, 0);
@@ -581,7 +582,8 @@ static void query_that_fails_leaves_offset_and_total(void **state)
 
 	(void)state;
 	dev.ioctl_errno = EINVAL;
-	assert_int_equal(memview_query(view, &mem_offset, &range, MEMVIEW_QUERY_MAX + 1, &total),
+	assert_int_equal(memview_query(view, &mem_offset, &range, sizeof(range),
+				       MEMVIEW_QUERY_MAX + 1, &total),
 			 -EINVAL);
 	assert_int_equal(mem_offset, 0x4000);
 	assert_int_equal(total, 5);
@@ -593,7 +595,7 @@ static void query_writes_what_the_kernel_calls_by_the_same_names(void **state)
 	/* What the kernel writes into the array, read back through memview.h. */
 	static const struct memview_range_info written = {
 		.mem_offset = 1, .size = 2, .fd_offset = 3, .source_addr = 4,
-		.ino = 5, .dev = 6, .flags = 7,
+		.ino = 5, .dev = 6, .flags = 7, .cookie = 8,
 	};
 	struct memview_range range;
 
@@ -607,6 +609,154 @@ static void query_writes_what_the_kernel_calls_by_the_same_names(void **state)
 	assert_int_equal(range.ino, 5);
 	assert_int_equal(range.dev, 6);
 	assert_int_equal(range.flags, 7);
+	assert_int_equal(range.cookie, 8);
+}
+
+/* The kernel knows how to fill in smaller ones and larger ones. */
+static void query_passes_the_callers_size(void **state)
+{
+	static const struct { size_t ours; uint32_t kernel; } sizes[] = {
+		{ 48, 48 }, { 56, 56 }, { 4096, 4096 }, { 0, 0 },
+		{ 1ULL << 32, UINT32_MAX }, { (1ULL << 32) + 48, UINT32_MAX },
+	};
+	struct memview *view = open_view();
+	struct memview_query_info arg;
+	struct memview_range range;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		memview_query(view, NULL, &range, sizes[i].ours, 1, NULL);
+		memcpy(&arg, dev.arg, sizeof(arg));
+		assert_int_equal(arg.range_size, sizes[i].kernel);
+	}
+	close_view(view);
+}
+
+/* A program is built with a version of the structure that is not the library's. */
+static void info_fills_in_what_the_caller_has(void **state)
+{
+	struct memview_info out = { .size = 123, .state = MEMVIEW_STATE_REVOKED };
+	struct { struct memview_status status; unsigned char more[40]; } larger;
+	const size_t first = offsetof(struct memview_status, revoked) + 4;
+	struct memview *view = open_view();
+	size_t i;
+
+	(void)state;
+	set_out(&out, sizeof(out));
+	assert_int_equal(first, 56);
+	memset(&larger, 0xee, sizeof(larger));
+	assert_int_equal(memview_info(view, &larger.status, first), 0);
+	assert_int_equal(larger.status.size, 123);
+	assert_int_equal(larger.status.revoked, 1);
+	for (i = first; i < sizeof(larger); i++)
+		assert_int_equal(((unsigned char *)&larger)[i], 0xee);
+	assert_int_equal(memview_info(view, &larger.status, sizeof(larger) - 8), 0);
+	for (i = sizeof(larger.status); i < sizeof(larger) - 8; i++)
+		assert_int_equal(((unsigned char *)&larger)[i], 0);
+	for (; i < sizeof(larger); i++)
+		assert_int_equal(((unsigned char *)&larger)[i], 0xee);
+	memset(&larger, 0xee, sizeof(larger));
+	assert_int_equal(memview_info(view, &larger.status, first - 4), -EINVAL);
+	assert_int_equal(memview_info(view, &larger.status, 0), -EINVAL);
+	for (i = 0; i < sizeof(larger); i++)
+		assert_int_equal(((unsigned char *)&larger)[i], 0xee);
+	assert_int_equal(errno, UNTOUCHED);
+	close_view(view);
+}
+
+static const struct memview_map_args map_args = {
+	.mem_offset = 0x1000, .fd_offset = 0x2000, .size = 0x3000,
+	.cookie = 0xfedcba9876543210, .addr = (void *)0x7f0000004000, .fd = 79,
+	.flags = MEMVIEW_READ | MEMVIEW_REPLACE | MEMVIEW_ADOPT,
+};
+
+static void map_with_passes_every_argument(void **state)
+{
+	struct memview *view = open_view();
+	struct memview_map_fd_info arg;
+
+	(void)state;
+	assert_int_equal(memview_map_with(view, &map_args, sizeof(map_args)), 0);
+	assert_int_equal(dev.ioctl_calls, 1);
+	assert_int_equal(dev.request, MEMVIEW_MAP_FD);
+	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.mem_offset, 0x1000);
+	assert_int_equal(arg.fd_offset, 0x2000);
+	assert_int_equal(arg.size, 0x3000);
+	assert_int_equal(arg.cookie, 0xfedcba9876543210);
+	assert_int_equal(arg.addr, 0x7f0000004000);
+	assert_int_equal(arg.fd, 79);
+	assert_int_equal(arg.flags,
+			 MEMVIEW_MAP_READ | MEMVIEW_MAP_REPLACE | MEMVIEW_MAP_ADOPT);
+	assert_int_equal(errno, UNTOUCHED);
+	close_view(view);
+}
+
+/* The kernel refuses flags that it does not know, and all of them together. */
+static void map_with_of_another_size(void **state)
+{
+	struct { struct memview_map_args args; unsigned char more[16]; } larger = {
+		.args = map_args,
+	};
+	struct memview *view = open_view();
+	struct memview_map_fd_info arg;
+
+	(void)state;
+	assert_int_equal(sizeof(map_args), 48);
+	memview_map_with(view, &larger.args, sizeof(larger));
+	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.flags, map_args.flags);
+	larger.more[15] = 1;
+	memview_map_with(view, &larger.args, sizeof(larger));
+	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.flags, ~0U);
+	memview_map_with(view, &larger.args, sizeof(larger.args) - 4);
+	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.flags, ~0U);
+	memview_map_with(view, &larger.args, 0);
+	memcpy(&arg, dev.arg, sizeof(arg));
+	assert_int_equal(arg.flags, ~0U);
+	close_view(view);
+}
+
+/* It is too big only for what the driver does not know and is not zero. */
+static void map_with_on_an_older_driver_is_eopnotsupp(void **state)
+{
+	struct memview_map_args args = { .size = 0x1000, .flags = MEMVIEW_READ };
+	struct memview *view = open_view();
+
+	(void)state;
+	dev.ioctl_errno = E2BIG;
+	args.cookie = 1;
+	assert_int_equal(memview_map_with(view, &args, sizeof(args)), -EOPNOTSUPP);
+	args.cookie = 0;
+	args.addr = view;
+	assert_int_equal(memview_map_with(view, &args, sizeof(args)), -EOPNOTSUPP);
+	args.addr = NULL;
+	assert_int_equal(memview_map_with(view, &args, sizeof(args)), -E2BIG);
+	close_view(view);
+}
+
+/* It can take long: a signal is how it is ended. */
+static void drop_idle_calls_drop_idle_once(void **state)
+{
+	struct memview *view = open_view();
+
+	(void)state;
+	assert_int_equal(memview_drop_idle(view), 0);
+	assert_int_equal(dev.request, MEMVIEW_DROP_IDLE);
+	assert_null(dev.arg_pointer);
+	assert_int_equal(dev.ioctl_fd, memview_get_fd(view));
+	dev.ioctl_errno = EINTR;
+	assert_int_equal(memview_drop_idle(view), -EINTR);
+	assert_int_equal(dev.ioctl_calls, 2);
+	dev.ioctl_errno = ENOTTY;
+	assert_int_equal(memview_drop_idle(view), -EOPNOTSUPP);
+	dev.ioctl_errno = EIO;
+	assert_int_equal(memview_drop_idle(view), -EIO);
+	assert_int_equal(errno, UNTOUCHED);
+	close_view(view);
 }
 
 static void info_tells_every_field(void **state)
@@ -623,7 +773,7 @@ static void info_tells_every_field(void **state)
 	(void)state;
 	memset(&status, 0xee, sizeof(status));
 	set_out(&out, sizeof(out));
-	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), 0);
 	assert_int_equal(dev.request, MEMVIEW_GET_INFO);
 	assert_int_equal(status.size, 1ULL << 40);
 	assert_int_equal(status.max_size, 1ULL << 46);
@@ -647,11 +797,11 @@ static void info_tells_that_a_view_is_revoked_whatever_else_its_state(void **sta
 
 	(void)state;
 	set_out(&out, sizeof(out));
-	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), 0);
 	assert_int_equal(status.revoked, 1);
 	out.state = 1U << 31;
 	set_out(&out, sizeof(out));
-	assert_int_equal(memview_info(view, &status), 0);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), 0);
 	assert_int_equal(status.revoked, 0);
 	close_view(view);
 }
@@ -665,7 +815,7 @@ static void info_that_fails_leaves_the_status(void **state)
 	memset(&status, 0xee, sizeof(status));
 	memset(&before, 0xee, sizeof(before));
 	dev.ioctl_errno = EBADF;
-	assert_int_equal(memview_info(view, &status), -EBADF);
+	assert_int_equal(memview_info(view, &status, sizeof(status)), -EBADF);
 	assert_memory_equal(&status, &before, sizeof(before));
 	close_view(view);
 }
@@ -747,14 +897,14 @@ static int call_protect(struct memview *view)
 
 static int call_query(struct memview *view)
 {
-	return memview_query(view, NULL, NULL, 0, NULL);
+	return memview_query(view, NULL, NULL, sizeof(struct memview_range), 0, NULL);
 }
 
 static int call_info(struct memview *view)
 {
 	struct memview_status status;
 
-	return memview_info(view, &status);
+	return memview_info(view, &status, sizeof(status));
 }
 
 static int call_view_fd(struct memview *view)
@@ -876,6 +1026,12 @@ int main(void)
 		CASE(query_starts_at_0_and_tells_no_total_if_given_null),
 		CASE(query_that_fails_leaves_offset_and_total),
 		CASE(query_writes_what_the_kernel_calls_by_the_same_names),
+		CASE(query_passes_the_callers_size),
+		CASE(info_fills_in_what_the_caller_has),
+		CASE(map_with_passes_every_argument),
+		CASE(map_with_of_another_size),
+		CASE(map_with_on_an_older_driver_is_eopnotsupp),
+		CASE(drop_idle_calls_drop_idle_once),
 		CASE(info_tells_every_field),
 		CASE(info_tells_that_a_view_is_revoked_whatever_else_its_state),
 		CASE(info_that_fails_leaves_the_status),

@@ -393,7 +393,7 @@ static bool driver_can(uint64_t feature)
 
 	if (memview_open(&view))
 		return false;
-	memview_info(view, &status);
+	memview_info(view, &status, sizeof(status));
 	memview_close(view);
 	return status.features & feature;
 }

@@ -407,7 +407,7 @@ unsigned int victim_sources(struct lane *lane, const struct victim *victim,
 			if (slot->file != victim->file || slot->page != victim->page)
 				continue;
 			got = memview_query(lane->controller->views[view], &offset,
-					    &range, 1, NULL);
+					    &range, sizeof(range), 1, NULL);
 			if (got < 0)
 				fail("query", -got);
 			/* Empty, if the view has just been revoked; 0, if dead. */
