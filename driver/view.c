@@ -51,7 +51,22 @@ static int memview_setattr(memview_idmap_t *idmap, struct dentry *dentry,
 	return -EPERM;
 }
 
+/*
+ * inotify and fanotify find the inode through /proc/self/fd, and a watch keeps it
+ * when the view has gone. They ask for the right to read, which a view does not
+ * need to give: open(2) and access(2) ask in other ways, and mmap(2) not at all.
+ * A path alone (O_PATH) keeps the mount, too, and with it the module.
+ */
+static int memview_permission(memview_idmap_t *idmap, struct inode *inode,
+			      int mask)
+{
+	if ((mask & (MAY_READ | MAY_OPEN | MAY_ACCESS)) == MAY_READ)
+		return -EACCES;
+	return generic_permission(idmap, inode, mask);
+}
+
 static const struct inode_operations memview_inode_ops = {
+	.permission = memview_permission,
 	.setattr = memview_setattr,
 };
 
@@ -101,6 +116,12 @@ struct memview *memview_create(void)
 	inode->i_flags &= ~S_ANON_INODE;
 	inode->i_mode = S_IFREG | 0600;
 	inode->i_op = &memview_inode_ops;
+	/*
+	 * What does get a watch past memview_permission() must not hold up the
+	 * end of the mount, which is in a worker: unmounting drops the watches of
+	 * all inodes that it knows of, and before 7.0 waits for those of others.
+	 */
+	inode_sb_list_add(inode);
 
 	kref_init(&view->ref);
 	view->inode = inode;

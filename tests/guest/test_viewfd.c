@@ -4,10 +4,24 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static unsigned long module_users(void)
+{
+	FILE *file = fopen("/sys/module/memory_view/refcnt", "re");
+	unsigned long users = 0;
+
+	if (!file || fscanf(file, "%lu", &users) != 1)
+		abort();
+	fclose(file);
+	return users;
+}
 
 static void fstat_tells_size_and_type(struct fixture *f)
 {
@@ -112,6 +126,61 @@ static void reopening_through_proc_is_enxio(struct fixture *f)
 		EXPECT_ERRNO(ENXIO, backing_reopen(rdonly, flags[i]));
 	}
 	assert_int_equal(lseek(f->viewfd, 0, SEEK_END), VIEW_PAGES * PAGE);
+}
+
+/*
+ * A watch would keep the inode of a view that has gone, and once kept a worker of
+ * the driver's waiting.
+ */
+static void watching_is_eacces(struct fixture *f)
+{
+	static const unsigned int marks[] = { 0, FAN_MARK_MOUNT, FAN_MARK_FILESYSTEM };
+	int inotify = EXPECT_OK(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+	int fanotify = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC, 0);
+	int fds[] = { f->viewfd, EXPECT_OK(mv_viewfd_rights(f->ctl, R)) };
+	char path[64];
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[i]);
+		EXPECT_ERRNO(EACCES, inotify_add_watch(inotify, path, IN_ALL_EVENTS));
+		EXPECT_ERRNO(EACCES, inotify_add_watch(inotify, path, IN_DELETE_SELF));
+		for (int j = 0; fanotify >= 0 && j < 3; j++) {
+			EXPECT_ERRNO(EACCES, fanotify_mark(fanotify, FAN_MARK_ADD | marks[j],
+							   FAN_OPEN, AT_FDCWD, path));
+			EXPECT_ERRNO(EACCES, fanotify_mark(fanotify, FAN_MARK_ADD | marks[j],
+							   FAN_OPEN, fds[i], NULL));
+		}
+		/* What asks for the same right in order to tell is told as ever. */
+		EXPECT_OK(access(path, R_OK | W_OK));
+		EXPECT_ERRNO(EACCES, access(path, X_OK));
+	}
+	/* Control: others can be watched. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->file);
+	EXPECT_OK(inotify_add_watch(inotify, path, IN_ALL_EVENTS));
+	if (fanotify >= 0)
+		EXPECT_OK(fanotify_mark(fanotify, FAN_MARK_ADD, FAN_OPEN, AT_FDCWD, path));
+	close(inotify);
+	close(fanotify);
+}
+
+/* It has the inode, whose code must be there as long. */
+static void path_outlives_the_view_and_keeps_the_module(struct fixture *f)
+{
+	unsigned long users = module_users();
+	int ctl = EXPECT_OK(mv_open()), viewfd = EXPECT_OK(mv_viewfd(ctl));
+	int path = EXPECT_OK(backing_reopen(viewfd, O_PATH));
+	struct stat st;
+
+	(void)f;
+	EXPECT_OK(mv_set_size(ctl, 3 * PAGE));
+	close(ctl);
+	close(viewfd);
+	EXPECT_OK(fstat(path, &st));
+	assert_int_equal(st.st_size, 3 * PAGE);
+	EXPECT_ERRNO(ENXIO, backing_reopen(path, O_RDWR));
+	EXPECT_ERRNO(EBADF, fsync(path));
+	close(path);
+	assert_true(EVENTUALLY(module_users() == users));
 }
 
 static void ioctls_are_enotty(struct fixture *f)
@@ -257,6 +326,8 @@ static const struct test_case cases[] = {
 	CASE(changing_attributes_is_eperm),
 	CASE(fallocate_is_refused),
 	CASE(reopening_through_proc_is_enxio),
+	CASE(watching_is_eacces),
+	CASE(path_outlives_the_view_and_keeps_the_module),
 	CASE(ioctls_are_enotty),
 	CASE(map_private_is_einval),
 	CASE(fewer_rights_limit_mmap),
