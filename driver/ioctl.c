@@ -83,7 +83,8 @@ static long memview_get_info(struct memview *view, void *arg, bool nowait)
 				   MEMVIEW_FEATURE_URING_CMD : 0) |
 				  (MEMVIEW_HUGE ? MEMVIEW_FEATURE_HUGE : 0) |
 				  MEMVIEW_FEATURE_COOKIE |
-				  MEMVIEW_FEATURE_DROP_IDLE,
+				  MEMVIEW_FEATURE_DROP_IDLE |
+				  MEMVIEW_FEATURE_FSYNC,
 		.max_ranges	= READ_ONCE(memview_max_ranges),
 		.page_size	= PAGE_SIZE,
 		.fault_around	= clamp(READ_ONCE(memview_fault_around), 1U,

@@ -13,6 +13,7 @@
  *   huge.c    the same by one huge entry, where that can be
  *   pud.c     what entries of 1 GiB need beyond that
  *   populate.c  faults before peers do; adds to none of the data
+ *   sync.c    msync(2) of a view; looks at the table and the files alone
  *
  * Invalidation flows back the other way (source.c -> view.c), and nothing else
  * does.
@@ -682,6 +683,10 @@ void memview_revoke(struct memview *view);
 bool memview_try_revoke(struct memview *view);
 int memview_stopped(const struct memview *view);
 void memview_revoke_later(struct memview *view);
+
+/* sync.c */
+int memview_view_fsync(struct file *file, loff_t start, loff_t end,
+		       int datasync);
 
 /* update.c */
 int memview_update(struct memview *view, struct memview_edit *edits,

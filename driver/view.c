@@ -311,6 +311,7 @@ static int memview_view_release(struct inode *inode, struct file *file)
 static const struct file_operations memview_view_fops = {
 	.owner		= THIS_MODULE,
 	.mmap		= memview_view_mmap,
+	.fsync		= memview_view_fsync,
 	.release	= memview_view_release,
 	.get_unmapped_area = MEMVIEW_HUGE ? memview_pud_unmapped_area : NULL,
 	.llseek		= generic_file_llseek,
