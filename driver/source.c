@@ -51,12 +51,33 @@ bool memview_file_is_hugetlb(const struct file *file)
 }
 
 /*
- * mmap(2) says EAGAIN for more than RLIMIT_MEMLOCK after mlockall(MCL_FUTURE).
- * To io_uring that means: call again.
+ * What mmap(2) says of a file, as the ioctls say it: the one place for that. File
+ * systems and security modules say what they like, but not what has a meaning of
+ * our own: EIO is another address space, ESHUTDOWN a revoked view, ...
  */
-static int memview_mmap_error(unsigned long addr)
+static int memview_mmap_error(long err)
 {
-	return addr == (unsigned long)-EAGAIN ? -ENOMEM : (int)addr;
+	switch (err) {
+	case -EINVAL:
+		/* Our arguments are right: a file that cannot be mapped so. */
+		return -ENODEV;
+	case -EAGAIN:
+		/*
+		 * More than RLIMIT_MEMLOCK after mlockall(MCL_FUTURE). To
+		 * io_uring it would mean to call again.
+		 */
+		return -ENOMEM;
+	case -EACCES:
+	case -EINTR:
+	case -ENODEV:
+	case -ENOMEM:
+	case -EOVERFLOW:
+	case -EPERM:
+	case -ETXTBSY:
+		return err;
+	default:
+		return -EREMOTEIO;
+	}
 }
 
 /* Even unmapping needs memory; without it the mapping would stay for ever. */
@@ -411,11 +432,8 @@ static int memview_segment_mmap(struct memview_segment *segment)
 		addr = vm_mmap(segment->file, hint, len, prot,
 			       MAP_SHARED | MAP_NORESERVE,
 			       segment->first << PAGE_SHIFT);
-		/* Our arguments are right: a file that cannot be mapped so. */
-		if (addr == (unsigned long)-EINVAL)
-			return -ENODEV;
 		if (IS_ERR_VALUE(addr))
-			return memview_mmap_error(addr);
+			return memview_mmap_error((long)addr);
 		segment->start = addr;
 		err = memview_segment_own(segment);
 		/* Away from the neighbour it merged with, each time further. */
@@ -509,10 +527,8 @@ static int memview_file_probe(struct file *file, pgoff_t page,
 		len = 1UL << file_inode(file)->i_blkbits;
 	addr = vm_mmap(file, 0, len, prot, MAP_SHARED | MAP_NORESERVE,
 		       round_down((u64)page << PAGE_SHIFT, len));
-	if (addr == (unsigned long)-EINVAL)
-		return -ENODEV;
 	if (IS_ERR_VALUE(addr))
-		return memview_mmap_error(addr);
+		return memview_mmap_error((long)addr);
 	memview_munmap(addr, len);
 	return 0;
 }
