@@ -814,7 +814,8 @@ memview_segment_make(struct memview_mirror *mirror,
 	if (wide_first > first || wide_last < last)
 		return ERR_PTR(-EINVAL);
 	segment = memview_segment_create(mirror, edit, wide_first, wide_last);
-	if (segment == ERR_PTR(-ENOMEM) &&
+	/* That is for what is around it: all of a file ends before 2^63. */
+	if ((segment == ERR_PTR(-ENOMEM) || segment == ERR_PTR(-EOVERFLOW)) &&
 	    !memview_file_is_hugetlb(edit->file) &&
 	    (wide_first != first || wide_last != last))
 		/* RLIMIT_AS, perhaps: no more than is needed. */
