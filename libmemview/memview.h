@@ -666,7 +666,8 @@ int memview_info(struct memview *view, struct memview_status *status, size_t siz
  * @view: the view
  *
  * A view fd is what peers get: it can be mapped MAP_SHARED, seeked (SEEK_END is
- * the size), stat'ed and closed. What a mapping may do is the AND of the view
+ * the size), stat'ed, synced (fsync(2), msync(2): the files that ranges show) and
+ * closed. What a mapping may do is the AND of the view
  * fd's rights, the mapping's protection, the range's rights and the file's.
  *
  * Return: the new file descriptor, which is the caller's to close, or

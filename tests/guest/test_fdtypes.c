@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -287,6 +288,58 @@ static void closed_fd_stays_mapped(struct fixture *f)
 	READS(f, 2, 33);
 }
 
+/* To the end of what a file can have, and no further. */
+static void offsets_are_those_of_mmap(struct fixture *f)
+{
+	static const uint64_t offsets[] = {
+		1ULL << 63, (1ULL << 63) - PAGE, (1ULL << 63) - 2 * PAGE,
+		(1ULL << 63) - (1ULL << 30), (1ULL << 63) - (1ULL << 30) - PAGE,
+		1ULL << 44, (1ULL << 44) - PAGE, (1ULL << 44) - 2 * PAGE, 1ULL << 43,
+		1ULL << 30,
+	};
+
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+		void *plain = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, f->file, offsets[i]);
+
+		if (plain == MAP_FAILED) {
+			/* A negative offset is no offset to mmap(2). */
+			assert_true(errno == EOVERFLOW || errno == EINVAL);
+			EXPECT_REFUSED(f->ctl, EOVERFLOW,
+				       mv_map(f->ctl, f->file, offsets[i], PAGE, 0, R));
+			continue;
+		}
+		munmap(plain, PAGE);
+		EXPECT_OK(mv_map(f->ctl, f->file, offsets[i], PAGE, 0, R));
+		READ_SIGBUS(f, 0);
+		unmap_pages(f, 0, 1);
+	}
+}
+
+static void swap_file_is_etxtbsy(struct fixture *f)
+{
+	char path[64], block[PAGE] = "";
+	int fd = backing_create(f->backing, 4096 * PAGE);
+
+	for (int i = 0; i < 4096; i++)
+		assert_int_equal(pwrite(fd, block, PAGE, i * PAGE), PAGE);
+	EXPECT_OK(fsync(fd));
+	/* The one page of it that makes it one. */
+	((uint32_t *)(block + 1024))[0] = 1;
+	((uint32_t *)(block + 1024))[1] = 4095;
+	memcpy(block + PAGE - 10, "SWAPSPACE2", 10);
+	assert_int_equal(pwrite(fd, block, PAGE, 0), PAGE);
+	EXPECT_OK(fsync(fd));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (swapon(path, 0))
+		SKIP("cannot swap to it: %s", strerror(errno));
+	EXPECT_REFUSED(f->ctl, ETXTBSY, mv_map(f->ctl, fd, 0, PAGE, 0, RW));
+	assert_ptr_equal(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+	assert_int_equal(errno, ETXTBSY);
+	EXPECT_OK(swapoff(path));
+	EXPECT_OK(mv_map(f->ctl, fd, 0, PAGE, 0, RW));
+	close(fd);
+}
+
 static void hugetlb_beyond_eof_is_einval(struct fixture *f)
 {
 	struct stat st;
@@ -346,6 +399,8 @@ static const struct test_case cases[] = {
 	CASE_ON(file_can_be_mapped_and_read, ON_ALL),
 	CASE_ON(read_only_fd_can_be_mapped_and_read, ON_ALL),
 	CASE_ON(closed_fd_stays_mapped, ON_ALL),
+	CASE_ON(offsets_are_those_of_mmap, ON_SMALL),
+	CASE_ON(swap_file_is_etxtbsy, ON(EXT4)),
 	CASE_ON(hugetlb_beyond_eof_is_einval, ON(HUGETLB)),
 	CASE_ON(hugetlb_ranges_need_no_huge_alignment, ON(HUGETLB)),
 };

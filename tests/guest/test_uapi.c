@@ -290,6 +290,7 @@ static void get_info_tells_limits_and_sizes(struct fixture *f)
 	assert_true(info.features & MEMVIEW_FEATURE_ADOPT);
 	assert_true(info.features & MEMVIEW_FEATURE_COOKIE);
 	assert_true(info.features & MEMVIEW_FEATURE_DROP_IDLE);
+	assert_true(info.features & MEMVIEW_FEATURE_FSYNC);
 	assert_int_equal(info.max_size % PAGE, 0);
 	assert_true(info.max_size >= 1ULL << 40);
 	assert_int_equal(info.max_ranges, module_param("max_ranges"));

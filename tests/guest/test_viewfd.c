@@ -9,6 +9,7 @@
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -238,6 +239,30 @@ static void fewer_rights_limit_mprotect(struct fixture *f)
 	EXPECT_SEGV(addr, CALL(f->peer, op_write, addr, 1));
 }
 
+static long op_personality(const long *a)
+{
+	return personality(a[0]);
+}
+
+/* Old programs ask for PROT_EXEC with each PROT_READ, and do not know it. */
+static void read_implies_exec_needs_the_right(struct fixture *f)
+{
+	int fd = peer_send_fd(f->peer, EXPECT_OK(mv_viewfd_rights(f->ctl, R | W)));
+	unsigned long addr;
+
+	map_pages(f, 0, 0, 4, RW);
+	map_pages(f, 4, 4, 4, RX);
+	put_code(f->file, 5, 42);
+	EXPECT_CALL(f->peer, op_personality, READ_IMPLIES_EXEC);
+	EXPECT_CALL_ERRNO(EACCES, f->peer, op_mmap, fd, 8 * PAGE, PROT_READ, 0);
+	EXPECT_CALL(f->peer, op_mmap, fd, 8 * PAGE, PROT_NONE, 0);
+	addr = EXPECT_CALL(f->peer, op_mmap, f->peer_viewfd, 8 * PAGE, PROT_READ, 0);
+	/* It gets what the ranges give, and no more. */
+	EXPECT_VALUE(WORD(1), CALL(f->peer, op_read, addr + PAGE));
+	EXPECT_SEGV(addr + PAGE, CALL(f->peer, op_exec, addr + PAGE));
+	EXPECT_VALUE(42, CALL(f->peer, op_exec, addr + 5 * PAGE));
+}
+
 static void mprotect_cannot_add_exec(struct fixture *f)
 {
 	map_pages(f, 0, 0, 4, RWX);
@@ -332,6 +357,7 @@ static const struct test_case cases[] = {
 	CASE(map_private_is_einval),
 	CASE(fewer_rights_limit_mmap),
 	CASE(fewer_rights_limit_mprotect),
+	CASE(read_implies_exec_needs_the_right),
 	CASE(mprotect_cannot_add_exec),
 	CASE(mprotect_takes_and_gives_within_the_rights),
 	CASE(mmap_at_an_offset),

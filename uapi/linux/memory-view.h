@@ -7,7 +7,7 @@
  * [mem_offset, mem_offset + size) of the view onto a span of a file. The
  * control fd never leaves the controlling process (the controller).
  * MEMVIEW_GET_VIEWFD returns a *view fd*, which a peer can only mmap(2) with
- * MAP_SHARED, fstat(2), lseek(2) and close(2). The kernel resolves the peer's
+ * MAP_SHARED, fstat(2), lseek(2), fsync(2) and close(2). The kernel resolves the peer's
  * page faults from the table, and takes the peer's page-table entries away
  * before an operation that removes or narrows a right returns.
  *
@@ -16,6 +16,19 @@
  * fault that needs a right which the range does not grant raises SIGSEGV with
  * si_code SEGV_ACCERR. System calls that are handed such memory fail with
  * EFAULT.
+ *
+ * msync(2) with MS_SYNC of a mapping, and fsync(2) and fdatasync(2) of a view fd,
+ * sync the spans of files that the view shows there at that time; nothing for
+ * files in memory (memfd, tmpfs, hugetlb). They return the first error of a file,
+ * and the others are synced all the same; an error of writing back is told to peers
+ * until the controller has been told by an fsync(2) of its own.
+ * (%MEMVIEW_FEATURE_FSYNC; before, EINVAL.)
+ *
+ * A program with the personality READ_IMPLIES_EXEC asks for PROT_EXEC whenever it
+ * asks for PROT_READ: it can map only view fds that have %MEMVIEW_MAP_EXEC (else
+ * EACCES), and executes no more than the ranges grant. In a controller with it, the
+ * driver's mappings of files are executable as mmap(2) would make them, and MAP_FD
+ * fails where that is refused.
  *
  * Conventions of every ioctl below:
  *
