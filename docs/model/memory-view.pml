@@ -6,8 +6,11 @@
  *
  * One process per thread that faults, per thread of the controller, and one
  * for whatever invalidates the source. Every labelled step is atomic in the
- * driver too: it is one page-table entry under its lock, or it is under
- * memview.lock for writing. memview.lock for reading is the counter `readers'.
+ * driver too: it is one page-table entry, or it is under memview.lock. The lock
+ * of a peer's page table is `ptl': a fault checks and inserts under it, a zap
+ * takes it for each entry, and a change or an invalidation publishes before its
+ * zap without waiting for it. (Huge entries, and how memory and caches order all
+ * this: publish.pml.)
  *
  * Two pages of the view, two pages of the file. The second page of the view
  * maps the second of the file; the first maps either (aliases), alone or in one
@@ -56,10 +59,10 @@
 byte range[2];			/* the table, by page of the view; 0: a hole */
 byte entry[NR_ENTRIES];		/* the peers' page tables */
 byte open;			/* pages of the operation that is under way */
-byte readers;			/* memview.lock */
+bool ptl[PEERS];		/* the peers' page-table locks */
 bool inv;			/* an invalidation is under way */
 /* Of each fault in flight: */
-byte flight[THREADS];		/* 1: looked up, 2: found valid */
+byte flight[THREADS];		/* 1: looked up, 2: found valid, has ptl */
 byte page[THREADS];		/* of the view */
 byte seen[THREADS];		/* the range that was looked up */
 bool seq[THREADS];		/* the notifier's sequence has moved on */
@@ -93,11 +96,10 @@ bool ops;			/* ops_lock */
 #define VALID(t, i, l) (!seq[t] && range[i] == (l))
 #endif
 
-#define NO_READERS (readers == 0)
-#ifdef MUT_no_barrier
-#define INV_BARRIER true
+#ifdef MUT_check_outside
+#define PTL_FREE(p) true
 #else
-#define INV_BARRIER NO_READERS
+#define PTL_FREE(p) !ptl[p]
 #endif
 
 #ifdef MUT_no_pending
@@ -117,8 +119,11 @@ inline put(thread, nr, new)
 	if
 	:: entry[k] == 0 || (FILE(entry[k]) == FILE(new) &&
 			     (new & W) && !(entry[k] & W)) ->
-		/* Nothing appears that the table does not grant now, */
-		assert(GRANTS(range[nr], new));				/* R2 */
+		/*
+		 * Nothing appears that the table does not grant now, or that is
+		 * not about to be zapped for that,
+		 */
+		assert(IN(open, nr) || GRANTS(range[nr], new));		/* R2 */
 		/* nor a page that has left the source since, or lost W. */
 		assert(!IN(gone[thread], FILE(new)));			/* R2 */
 		assert(!((new & W) && IN(gone[thread], 2 + FILE(new))));	/* R2 */
@@ -178,11 +183,12 @@ end:	do
 		mm[PEER(t)]++;
 #endif
 	   };
-	   /* memview_fault_commit(), memview_fault_valid() */
+	   /* The page table's lock, then memview_fault_valid() */
 	   atomic {
+		PTL_FREE(PEER(t)) ->
 		if
 		:: VALID(t, P, L) ->
-			readers++;
+			ptl[PEER(t)] = true;
 			flight[t] = 2
 		:: else ->
 			fault_end();
@@ -196,7 +202,7 @@ end:	do
 		if
 		:: old && !(old & (W | D)) && CAN_WRITE(t, L) &&
 		   FILE(old) == FILE(L) ->
-			readers--
+			ptl[PEER(t)] = false
 		:: true ->
 			old = 0;
 			goto insert
@@ -227,7 +233,7 @@ insert:
 		if
 		:: L & BOTH
 		:: else ->
-			readers--;
+			ptl[PEER(t)] = false;
 			fault_end();
 			goto end
 		fi
@@ -239,7 +245,7 @@ insert:
 		:: CAN_WRITE(t, L) -> put(t, 1 - P, WRITE(t, OTHER(P, L)))
 		:: true		/* not in the source, or not writable there */
 		fi;
-		readers--;
+		ptl[PEER(t)] = false;
 		fault_end()
 	   }
 
@@ -309,6 +315,7 @@ inline zap(pages, narrowed)
 	od;
 	if
 	:: k < NR_ENTRIES ->
+		PTL_FREE(k / 2);
 #ifdef MUT_narrow_keeps_dirty
 		if
 		:: narrowed && GRANTS(range[PAGE(k)], entry[k] & ~W) ->
@@ -391,9 +398,7 @@ end:	do
 	/* The ioctl, up to and with the commit. */
 	:: atomic {
 #if CONTROLLERS > 1
-		!ops && NO_READERS -> ops = true;
-#elif !defined(MUT_zap_first)
-		NO_READERS;
+		!ops -> ops = true;
 #endif
 		if
 		:: span = 1
@@ -430,7 +435,6 @@ end:	do
 	      }
 	   od;
 	   atomic {
-		NO_READERS;
 #endif
 		if
 		:: op == PROTECT && ALL_MAPPED ->
@@ -561,9 +565,8 @@ end:	do
 		mark_seq(0);
 		mark_seq(1)
 	   };
-	   /* memview_attach_zap(): through the lock, and which spans? */
+	   /* memview_attach_zap(): which spans? */
 	   atomic {
-		INV_BARRIER ->
 		mask = PENDING;
 		if
 		:: MAPS(0) -> mask = mask | 1
