@@ -119,7 +119,7 @@ fuzz: deps
 coverage: deps
 	tests/coverage $(addprefix --kernel ,$(KERNEL)) $(COVERAGE_ARGS)
 
-#: model      verify the SPIN model of docs/model/, and that its mutants fail
+#: model      verify the SPIN models of docs/model/, and that their mutants fail
 model: deps
 	docs/model/run
 

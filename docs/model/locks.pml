@@ -23,7 +23,7 @@
  * and then all tasks must come to their end.
  *
  * Parameters (spin -D...):
- *   TASKS	2 or 3 (default)
+ *   TASKS	2, or 3 (default)
  *   MUT_...	one rule broken, see ./run
  */
 
@@ -91,8 +91,8 @@ inline write(l)
 		if
 		:: CAN_WRITE(l)
 		:: else ->
-			waiting[l]++;
-			CAN_WRITE(l) -> waiting[l]--
+			waiting[l]++;			/* inlined: not everywhere */
+			CAN_WRITE(l) -> waiting[l]--	/* inlined: not everywhere */
 		fi;
 		writer[l] = true;
 		held[t]++

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tenants: what one makes of its views is no other's business (R7, R8). A peer
+ * and a bystander do their small things, again and again, and count them, while
+ * a controller or a peer of another view misbehaves. They have to get on: the
+ * bounds are many times what was ever seen with a driver that is right.
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_THREADS	128
+
+static pthread_t threads[MAX_THREADS];
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* Waits until the loops of @p have gone round @more times. */
+static void check_gets_on(struct peer *p, unsigned long more, const char *what)
+{
+	unsigned long from = atomic_load(&shared->loops), done = 0;
+	double limit = now() + WITHIN_SECONDS, begin = now();
+
+	while ((done = atomic_load(&shared->loops) - from) < more && now() < limit)
+		nap();
+	print_message("# %s: %lu of %lu rounds in %.1f s\n", what, done, more,
+		      now() - begin);
+	if (done < more) {
+		print_error("process %d does not get on: %s\n", p->pid, what);
+		print_stacks(p->pid);
+		fail();
+	}
+}
+
+/* SIGKILL ends it. */
+static void check_can_be_killed(struct peer *p)
+{
+	double begin = now();
+
+	kill(p->pid, SIGKILL);
+	while (state_of(p->pid) && state_of(p->pid) != 'Z' &&
+	       now() < begin + WITHIN_SECONDS)
+		nap();
+	print_message("# killed: %.1f s\n", now() - begin);
+	if (state_of(p->pid) && state_of(p->pid) != 'Z') {
+		print_error("process %d lives on after SIGKILL\n", p->pid);
+		print_stacks(p->pid);
+		fail();
+	}
+}
+
+/* ---- a controller whose address space is never at rest ---- */
+
+#define FREED		(16UL << 20)
+
+/* One invalidation after the other, of what has nothing to do with any view. */
+static void *freer(void *argument)
+{
+	char *memory = mmap(NULL, FREED, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	(void)argument;
+	madvise(memory, FREED, MADV_NOHUGEPAGE);
+	for (unsigned long i = 0; i < FREED; i += PAGE)
+		memory[i] = 1;
+	while (!atomic_load(&shared->stop))
+		madvise(memory, FREED, MADV_FREE);
+	return NULL;
+}
+
+/* What the peer has of a page goes, so that it faults again. */
+static void *taker(void *source)
+{
+	while (!atomic_load(&shared->stop))
+		madvise(source, PAGE, MADV_DONTNEED);
+	return NULL;
+}
+
+/* Address in the view: a fault, and a mapping of its own, in each round. */
+static long op_touch_and_map(const long *a)
+{
+	while (!atomic_load(&shared->stop)) {
+		char *own = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (own == MAP_FAILED)
+			return -1;
+		*own = *(volatile char *)a[0];
+		munmap(own, PAGE);
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return 0;
+}
+
+static void start_thread(unsigned int i, void *(*run)(void *), void *argument)
+{
+	assert_int_equal(pthread_create(&threads[i], NULL, run, argument), 0);
+}
+
+static void join_threads(unsigned int nr)
+{
+	atomic_store(&shared->stop, 1);
+	for (unsigned int i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/*
+ * With none, this is the control: as many rounds, in as much time. Nothing in a
+ * peer may wait for all that is going on in the controller.
+ */
+static void restless_controller(struct fixture *f)
+{
+	unsigned int nr = 0;
+
+	map_pages(f, 0, 0, 1, RW);
+	READS(f, 0, WORD(0));
+	atomic_store(&shared->stop, 0);
+	start_thread(nr++, taker, source_at(f, 0));
+	while (nr <= f->tc->param)
+		start_thread(nr++, freer, NULL);
+	sleep(1);
+	START(f->peer, op_touch_and_map, AT(f, 0));
+	check_gets_on(f->peer, 100, "faults and maps");
+	check_can_be_killed(f->peer);
+	join_threads(nr);
+}
+
+/* ---- a peer that is throttled ---- */
+
+#define BLOCK		(2UL << 20)
+#define GROUP		"/sys/fs/cgroup/tenants"
+#define NR_ATTACKERS	128UL
+#define ATTACKED	(NR_ATTACKERS << 30)	/* a GiB for each */
+
+static void make_group(const char *file, const char *limit)
+{
+	char path[128];
+
+	if (mkdir(GROUP, 0755) && errno != EEXIST)
+		SKIP("no cgroup2: %s", strerror(errno));
+	snprintf(path, sizeof(path), "%s/%s", GROUP, file);
+	if (!put_text(path, limit))
+		SKIP("%s: %s", path, strerror(errno));
+}
+
+static void enter_group(struct peer *p)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", p->pid);
+	assert_true(put_text(GROUP "/cgroup.procs", pid));
+}
+
+/* A view of which each block shows the one page of a file, at its start. */
+static int sparse_view(int *ctl, int fd, unsigned long size)
+{
+	unsigned long nr = size / BLOCK;
+	struct memview_op *ops = calloc(nr, sizeof(*ops));
+	struct memview_update_info update = {
+		.ops = (uintptr_t)ops, .count = nr, .op_size = sizeof(*ops),
+	};
+
+	*ctl = mv_open();
+	EXPECT_OK(mv_set_size(*ctl, size));
+	for (unsigned long i = 0; i < nr; i++)
+		ops[i] = (struct memview_op){
+			.op = MEMVIEW_OP_MAP, .flags = RW, .fd = fd,
+			.mem_offset = i * BLOCK, .size = PAGE,
+		};
+	EXPECT_OK(ioctl(*ctl, MEMVIEW_UPDATE, &update));
+	free(ops);
+	return (int)EXPECT_OK(mv_viewfd(*ctl));
+}
+
+/* Address, bytes: the first touch of one block after the other, slowly. */
+static long op_touch_blocks(const long *a)
+{
+	unsigned long nr = a[1] / BLOCK;
+
+	for (unsigned long i = 0; !atomic_load(&shared->stop); i++) {
+		const struct timespec time = { .tv_nsec = 1000 * 1000 };
+
+		*(volatile char *)(a[0] + i % nr * BLOCK);
+		if (i % nr == nr - 1)
+			madvise((void *)a[0], a[1], MADV_DONTNEED);
+		nanosleep(&time, NULL);
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return 0;
+}
+
+static struct {
+	long view;
+	int sink;
+} attack;
+
+/*
+ * A page table for each block, 512 of them in one system call: what the cgroup has
+ * too much of is waited for in the fault, and not on the return to user space.
+ */
+static void *attacker(void *argument)
+{
+	char *at = (char *)attack.view + ((unsigned long)argument << 30);
+	struct iovec blocks[512];
+
+	for (unsigned int i = 0; i < 512; i++)
+		blocks[i] = (struct iovec){ at + i * BLOCK, 1 };
+	while (!atomic_load(&shared->ready))
+		usleep(10000);
+	if (pwritev(attack.sink, blocks, 512, 0) != 512)
+		atomic_fetch_add(&shared->bad, 1);
+	return NULL;
+}
+
+/* Address of the view */
+static long op_attack(const long *a)
+{
+	attack.view = a[0];
+	attack.sink = memfd_create("sink", MFD_CLOEXEC);
+	for (unsigned long i = 0; i < NR_ATTACKERS; i++)
+		if (pthread_create(&threads[i], NULL, attacker, (void *)i))
+			return -1;
+	for (unsigned long i = 0; i < NR_ATTACKERS; i++)
+		pthread_join(threads[i], NULL);
+	return 0;
+}
+
+/*
+ * First touches of one tenant while all that another allocates is throttled; the
+ * control is the same without the limit.
+ */
+static void throttled_neighbour(struct fixture *f)
+{
+	struct peer *hostile;
+	int ctl, other_ctl, viewfd, other_viewfd;
+	long view, other_view;
+
+	make_group("memory.high", "max");
+	viewfd = sparse_view(&ctl, f->file, 8UL << 30);
+	other_viewfd = sparse_view(&other_ctl, f->file, ATTACKED);
+	atomic_store(&shared->stop, 0);
+	atomic_store(&shared->ready, 0);
+	hostile = peer_spawn();
+	other_view = EXPECT_CALL(hostile, op_mmap, peer_send_fd(hostile, other_viewfd),
+				 ATTACKED, PROT_READ | PROT_WRITE, 0);
+	view = EXPECT_CALL(f->peer, op_mmap, peer_send_fd(f->peer, viewfd),
+			   8UL << 30, PROT_READ | PROT_WRITE, 0);
+	enter_group(hostile);
+	START(f->peer, op_touch_blocks, view, 8UL << 30);
+	check_gets_on(f->peer, 200, "alone");
+	START(hostile, op_attack, other_view);
+	sleep(1);
+	if (f->tc->param)
+		make_group("memory.high", "8M");
+	atomic_store(&shared->ready, 1);
+	sleep(1);
+	check_gets_on(f->peer, 1000, "beside");
+	make_group("memory.high", "max");
+	peer_kill(hostile);
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "touches blocks"));
+	close(viewfd);
+	close(other_viewfd);
+	close(ctl);
+	close(other_ctl);
+}
+
+/*
+ * Peers that may use little CPU are preempted in the middle of a fault, and wait
+ * for their share. (Kernels that do not preempt the kernel let them finish: see
+ * tests/special for the one that does.)
+ */
+#define THROTTLED	4
+#define TURNS		150
+
+/* Address, pages: touches all the time. */
+static long op_touch_all(const long *a)
+{
+	while (!atomic_load(&shared->stop))
+		for (long i = 0; i < a[1]; i += 16)
+			PROBE(op_read, a[0] + i * (long)PAGE);
+	return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Takes everything and gives it back, TURNS times; the longest that took. */
+static double longest_turn(struct fixture *f, bool by_view, const char *what)
+{
+	double times[TURNS], begin = now();
+	unsigned int nr = 0;
+
+	for (; nr < TURNS && now() < begin + 2 * WITHIN_SECONDS; nr++) {
+		double start = now();
+
+		if (by_view)
+			unmap_pages(f, 0, VIEW_PAGES / 2);
+		else
+			EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE |
+					    FALLOC_FL_KEEP_SIZE, 0,
+					    VIEW_PAGES / 2 * PAGE));
+		times[nr] = now() - start;
+		if (by_view)
+			map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
+		nap();
+	}
+	qsort(times, nr, sizeof(times[0]), by_value);
+	print_message("# %s: %u turns, median %.1f ms, longest %.1f ms\n", what, nr,
+		      times[nr / 2] * 1e3, times[nr - 1] * 1e3);
+	return times[nr - 1];
+}
+
+static bool preempts(void)
+{
+	char line[64] = "";
+	FILE *file = fopen("/sys/kernel/debug/sched/preempt", "re");
+
+	if (file) {
+		if (!fgets(line, sizeof(line), file))
+			line[0] = 0;
+		fclose(file);
+	}
+	return strstr(line, "(full)");
+}
+
+/* The peers' mappings: of the view, or of the file itself, which is the control. */
+static void throttled_peers(struct fixture *f)
+{
+	struct peer *peers[THROTTLED];
+	double longest[2];
+
+	if (!preempts())
+		SKIP("the kernel is not preempted here (preempt=full)");
+	make_group("cpu.max", "1000 100000");
+	EXPECT_OK(ftruncate(f->file, VIEW_PAGES * PAGE));
+	EXPECT_OK(fallocate(f->file, 0, 0, VIEW_PAGES / 2 * PAGE));
+	map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
+	for (int by_view = 0; by_view < 2; by_view++) {
+		int fd = by_view ? f->viewfd : f->file;
+
+		atomic_store(&shared->stop, 0);
+		for (int i = 0; i < THROTTLED; i++) {
+			long at;
+
+			peers[i] = peer_spawn();
+			at = EXPECT_CALL(peers[i], op_mmap, peer_send_fd(peers[i], fd),
+					 VIEW_PAGES / 2 * PAGE,
+					 PROT_READ | PROT_WRITE, 0);
+			START(peers[i], op_touch_all, at, VIEW_PAGES / 2);
+			enter_group(peers[i]);
+		}
+		longest[by_view] = longest_turn(f, by_view, by_view ?
+						"unmap" : "hole in the file");
+		make_group("cpu.max", "max 100000");
+		for (int i = 0; i < THROTTLED; i++)
+			peer_kill(peers[i]);
+		make_group("cpu.max", "1000 100000");
+	}
+	make_group("cpu.max", "max 100000");
+	assert_true(longest[1] < 10 * longest[0] + 2);
+}
+
+static const struct test_case cases[] = {
+	CASE_VARIANT(restless_controller, "none", 0),
+	CASE_VARIANT(restless_controller, "6_threads", 6),
+	CASE_VARIANT(throttled_neighbour, "no_limit", 0),
+	CASE_VARIANT(throttled_neighbour, "memory.high", 1),
+	CASE(throttled_peers),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "tenants", cases);
+}
