@@ -139,8 +139,10 @@ static int submit(struct lane *lane, struct io_uring_sqe *sqe)
 	err = cqe->res;
 	io_uring_cqe_seen(lane->ring, cqe);
 	/* The ring's threads are leaving: so will this one, as the process ends. */
-	while (err == -ECANCELED)
+	while (err == -ECANCELED) {
+		now_resting();
 		pause();
+	}
 	return err;
 }
 

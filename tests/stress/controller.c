@@ -72,6 +72,7 @@ void *rival_run(void *argument)
 			break;
 		sem_post(&lane->rival_calls);
 		/* Batches and rings are the lane's. */
+		now_doing("unmap by a rival");
 		check(lane, memview_unmap(lane->controller->views[lane->span.view],
 					  lane->span.first * PAGE,
 					  lane->span.nr * PAGE,
@@ -79,6 +80,7 @@ void *rival_run(void *argument)
 		count_add(N_UNMAP, 1);
 		if (lane->rival_fills)
 			fill_victims(lane, TAG_SECRET);
+		now_resting();
 		count_flush();
 		sem_post(&lane->rival_done);
 	}
@@ -228,8 +230,10 @@ static void random_operation(struct lane *lane)
 	for (unsigned int i = 0; i < NR_OPERATIONS; i++) {
 		unsigned int weight = (chosen >> i & 1) * operations[i].weight;
 
-		if (turn < weight)
+		if (turn < weight) {
+			now_doing(operations[i].name);
 			return operations[i].run(lane);
+		}
 		turn -= weight;
 	}
 }
@@ -240,6 +244,7 @@ static void *lane_run(void *argument)
 
 	while (!atomic_load(&board->stop) &&
 	       !atomic_load(&lane->controller->ending)) {
+		now_doing("map");
 		choose_span(lane);
 		if (lane->nr == MAX_PART && random_once_in(&lane->random, 2))
 			map_block(lane, lane->span.view);
@@ -253,6 +258,7 @@ static void *lane_run(void *argument)
 			random_operation(lane);
 		count_flush();
 	}
+	now_resting();
 	return NULL;
 }
 
@@ -435,6 +441,7 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 		_exit(0);
 	case END_REVOKE:
 		atomic_store(&controller.ending, true);
+		now_doing("revoke");
 		pthread_rwlock_wrlock(&controller.sources);
 		for (int i = 0; i < VIEWS; i++) {
 			int err = memview_revoke(controller.views[i]);
@@ -443,14 +450,17 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 				fail("revoke", -err);
 		}
 		pthread_rwlock_unlock(&controller.sources);
+		now_resting();
 		join_lanes(&controller, lanes);
 		check_dead(life, controller.mem);
 		break;
 	case END_CLOSE:
 		atomic_store(&controller.ending, true);
 		join_lanes(&controller, lanes);
+		now_doing("close");
 		for (int i = 0; i < VIEWS; i++)
 			memview_close(controller.views[i]);
+		now_resting();
 		check_dead(life, controller.mem);
 		break;
 	default:
@@ -483,7 +493,9 @@ noreturn void vandal_run(void)
 			lane.victims[lane.nr_victims++] = victim;
 			victim.page++;
 		}
+		now_doing("lose, by the vandal");
 		op_lose(&lane);
+		now_resting();
 		doze(&lane, 4000);
 		count_flush();
 	}

@@ -4,8 +4,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -21,18 +19,6 @@ static void tick(void)
 	const struct timespec time = { .tv_nsec = TICK * 1000 * 1000 };
 
 	nanosleep(&time, NULL);
-}
-
-/* Where a process that does not end is; the reason is in the kernel. */
-static void print_stacks(pid_t pid)
-{
-	char command[256];
-
-	snprintf(command, sizeof(command),
-		 "for t in /proc/%d/task/*; do cat $t/comm $t/wchan $t/stack; done",
-		 pid);
-	if (system(command))
-		return;
 }
 
 static noreturn void hung(pid_t pid, const char *what)
@@ -91,6 +77,7 @@ pid_t start(void)
 			_exit(0);
 		alarm(0);
 		count_forget();
+		activity_forget();
 	}
 	return pid;
 }

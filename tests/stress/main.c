@@ -19,11 +19,8 @@
 
 #include "stress.h"
 
-/* How many times its --seconds a run may take, until everything has happened. */
-#define SLOWER		3
-
 struct options options = {
-	.seconds = 30, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
+	.seconds = 30, .slower = 3, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
 };
 
 struct board *board;
@@ -198,7 +195,7 @@ bool run_goes_on(void)
 {
 	return !atomic_load(&board->stop) &&
 	       (elapsed() < options.seconds ||
-		(elapsed() < SLOWER * options.seconds && !is_complete()));
+		(elapsed() < options.slower * options.seconds && !is_complete()));
 }
 
 static enum status report(void)
@@ -217,19 +214,23 @@ static enum status report(void)
 	      "%llu revocations, %u escapes\n",
 	      elapsed(), options.seed, sum(N_LIFE, N_LIFE), sum(N_MAP, N_COMPACT),
 	      revocations(), escapes);
+	print("stress: longest: %.2f s, %s\n", atomic_load(&board->longest) / 1e3,
+	      board->longest_what ?: "nothing");
 	if (escapes)
 		return STATUS_ESCAPE;
 	if (atomic_load(&board->failed))
 		return STATUS_FAILED;
-	return is_complete() ? STATUS_OK : STATUS_INCOMPLETE;
+	return is_complete() || !options.complete ? STATUS_OK : STATUS_INCOMPLETE;
 }
 
 static const char usage[] =
 	"usage: stress [OPTION]...\n"
 	"Lends memory by views, takes it back, and looks for peers that still have it.\n"
 	"\n"
-	"  --seconds N   how long (default 30); up to three times that, until everything\n"
-	"                has happened that can\n"
+	"  --seconds N   how long (default 30)\n"
+	"  --slower N    up to N times that (default 3), until everything has happened\n"
+	"                that can\n"
+	"  --complete    it is a failure if it has not even then\n"
 	"  --seed N      repeats the decisions of a run (default: random)\n"
 	"  --controllers N\n"
 	"                at the same time (default 2, at most 4), with peers of their own\n"
@@ -242,13 +243,14 @@ static const char usage[] =
 	"                unmap-punch, replace, narrow, noexec, punch, truncate, lose,\n"
 	"                tamper, shrink; beside them, populate; and batch and ring,\n"
 	"                which is how some of them are then done (default: all).\n"
-	"                Then it is no failure that some thing never happened.\n"
+	"                Then it does not matter that some thing never happened.\n"
 	"  --dir DIR     files there instead of memfds; the one of huge pages stays\n"
 	"  --quiet       no progress and no counts\n"
 	"  --help\n"
 	"\n"
 	"Exit status: 0 no escape; 1 an escape; 2 usage, or a call failed that must\n"
-	"not; 3 some kind of operation or access never happened; 4 hung.\n"
+	"not; 3 some kind of operation or access never happened (--complete); 4 hung:\n"
+	"somebody waits for longer than that can take, or does not end.\n"
 	"Needs root, for huge pages, and for the page frame numbers that show that\n"
 	"freed pages are reused.\n";
 
@@ -274,6 +276,8 @@ static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "seconds", required_argument, NULL, 's' },
+		{ "slower", required_argument, NULL, 'l' },
+		{ "complete", no_argument, NULL, 'C' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "controllers", required_argument, NULL, 'c' },
 		{ "peers", required_argument, NULL, 'p' },
@@ -294,6 +298,12 @@ static void parse(int argc, char **argv)
 		switch (option) {
 		case 's':
 			options.seconds = number(7 * 24 * 3600);
+			break;
+		case 'l':
+			options.slower = number(100);
+			break;
+		case 'C':
+			options.complete = true;
 			break;
 		case 'S':
 			options.seed = number(-1ULL);
@@ -328,7 +338,7 @@ static void parse(int argc, char **argv)
 			bad_usage();
 		}
 	}
-	if (optind < argc || !options.seconds || !options.controllers ||
+	if (optind < argc || !options.seconds || !options.slower || !options.controllers ||
 	    !options.peers || !options.threads || !options.pages)
 		bad_usage();
 }
@@ -349,12 +359,20 @@ static enum status wait_for(unsigned int children)
 	const struct timespec time = { .tv_nsec = TICK * 1000 * 1000 };
 	uint64_t random = random_seed(0, -2);
 	enum status worst = STATUS_OK;
+	double checked = 0;
 
 	while (children) {
 		int status;
 
 		nanosleep(&time, NULL);
 		progress();
+		if (elapsed() > checked + 1) {
+			if (somebody_hangs()) {
+				atomic_store(&board->stop, true);
+				return STATUS_HUNG;
+			}
+			checked = elapsed();
+		}
 		compact(compact_memory, &random);
 		if (waitpid(-1, &status, WNOHANG) <= 0)
 			continue;
@@ -428,7 +446,7 @@ int main(int argc, char **argv)
 	      options.threads, options.pages);
 
 	/* Should even the watchdogs of the crews be stuck. */
-	alarm(SLOWER * options.seconds + 5 * PATIENCE);
+	alarm(options.slower * options.seconds + 5 * PATIENCE);
 	signal(SIGPIPE, SIG_IGN);
 	options.swap = has_swap();
 	status = run();

@@ -425,18 +425,21 @@ static void do_fork(struct worker *worker, unsigned int generation)
 		fail("fork", errno);
 	if (pid) {
 		count_add(N_FORK, 1);
+		now_resting();
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		return;
 	}
 
 	count_forget();
+	activity_forget();
 	worker->random ^= (uint64_t)getpid() << 32;
 	for (int i = 0; i < 60 && goes_on(worker); i++) {
 		struct mapping *mapping =
 			&worker->peer->whole[random_below(&worker->random, VIEWS)];
 		unsigned long page = random_below(&worker->random, mapping->nr);
 
+		now_doing("access by a child");
 		do_read(worker, mapping, page, 20);
 		if (random_once_in(&worker->random, 2))
 			do_write(worker, mapping, page, 2);
@@ -626,7 +629,9 @@ static void change_own(struct worker *worker)
 		change_protection, change_protection, change_advice,
 	};
 
+	now_resting();
 	pthread_mutex_lock(&worker->peer->address_space);
+	now_doing("change of a mapping");
 	if (worker->own.addr)
 		changes[random_below(&worker->random, sizeof(changes) /
 				     sizeof(changes[0]))](worker);
@@ -638,6 +643,7 @@ static void use(struct worker *worker, const struct mapping *mapping,
 {
 	unsigned int times = random_once_in(&worker->random, 2) ? 1 : 100;
 
+	now_doing("access");
 	/* Such a page is about to change. */
 	if (atomic_load(known_of(mapping, page)) &&
 	    random_once_in(&worker->random, 2))
@@ -684,6 +690,7 @@ static void *worker_run(void *argument)
 			/* Every page that there is. */
 			mapping = &worker->peer->whole[
 				random_below(&worker->random, VIEWS)];
+			now_doing("read all");
 			for (unsigned long i = 0; i < mapping->nr; i++)
 				do_read(worker, mapping, i, 1);
 			break;
@@ -699,11 +706,14 @@ static void *worker_run(void *argument)
 				use(worker, mapping,
 				    hot_page(worker, mapping, hot));
 		}
-		if (random_once_in(&worker->random, 200))
+		if (random_once_in(&worker->random, 200)) {
+			now_doing("fork");
 			do_fork(worker, 0);
+		}
 		if (!(round % 16))
 			count_flush();
 	}
+	now_resting();
 	count_flush();
 	return NULL;
 }

@@ -43,8 +43,10 @@ static void populate_once(struct controller *controller, uint64_t *random)
 	unsigned int how = flags[random_below(random, sizeof(flags) / sizeof(flags[0]))];
 	int err;
 
+	now_doing("populate");
 	err = memview_populate(controller->views[span.view], span.first * PAGE,
 			       span.nr * PAGE, how, NULL);
+	now_resting();
 	switch (err) {
 	case 0:
 		count_add(how & MEMVIEW_POPULATE_IN_PEERS ? N_POPULATE_PEERS :

@@ -28,7 +28,8 @@
  * so a call into a page returns what the page was filled with when it ran.
  *
  *	main.c		options, report
- *	crew.c		lives of a controller and its peers, watchdog
+ *	crew.c		lives of a controller and its peers
+ *	clock.c		whether anybody waits for too long
  *	files.c		what is lent
  *	controller.c	and lane.h: changes tables and files, and looks for
  *			changed pages
@@ -209,6 +210,16 @@ struct crew {
 	int common_file[VIEWS];
 };
 
+#define MAX_ACTIVITIES	2048
+
+/* What a thread is doing. */
+struct activity {
+	atomic_int tid;		/* 0: free */
+	atomic_int pid;
+	const char *what;	/* a string constant, as in struct escape */
+	atomic_ullong since;	/* milliseconds; 0: nothing that has a limit */
+};
+
 /* Shared by all processes. */
 struct board {
 	atomic_bool stop;
@@ -221,6 +232,10 @@ struct board {
 	atomic_uint nr_escapes;
 	struct escape escapes[MAX_ESCAPES];
 	atomic_bool failed;
+	struct activity activities[MAX_ACTIVITIES];
+	/* Longest that anything has taken, in milliseconds. */
+	atomic_ullong longest;
+	const char *longest_what;
 };
 
 #define HOT(view, page)		((view) << 16 | (page))
@@ -230,6 +245,8 @@ struct board {
 struct options {
 	unsigned long long seed;
 	unsigned int seconds;
+	unsigned int slower;	/* times that, until everything has happened */
+	bool complete;		/* or it is a failure */
 	unsigned int controllers;
 	unsigned int peers;
 	unsigned int threads;
@@ -285,6 +302,17 @@ static inline bool random_once_in(uint64_t *state, unsigned long n)
 {
 	return !random_below(state, n);
 }
+
+/* clock.c */
+/* This thread begins with something that must not take long. Or ends. */
+void now_doing(const char *what);
+void now_resting(void);
+/* A child of fork(2) is nobody yet. */
+void activity_forget(void);
+/* Says who, if so. */
+bool somebody_hangs(void);
+/* Where a process that does not end is; the reason is in the kernel. */
+void print_stacks(pid_t pid);
 
 /* crew.c */
 enum status {
