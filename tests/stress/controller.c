@@ -175,11 +175,14 @@ static bool is_name(const char *name, const char *text, size_t len)
 	return strlen(name) == len && !memcmp(name, text, len);
 }
 
-/* No operations of lanes: how these get to the driver, and a thread of its own. */
+/*
+ * No operations of lanes: how these get to the driver, a thread of its own, and
+ * what goes on beside.
+ */
 static bool is_other(const char *text, size_t len)
 {
 	return is_name("batch", text, len) || is_name("ring", text, len) ||
-	       is_name("populate", text, len);
+	       is_name("populate", text, len) || is_neighbour(text, len);
 }
 
 bool operations_exist(const char *list)

@@ -21,7 +21,7 @@ static void tick(void)
 	nanosleep(&time, NULL);
 }
 
-static noreturn void hung(pid_t pid, const char *what)
+noreturn void hung(pid_t pid, const char *what)
 {
 	print("stress: hung: %s (process %d)\n", what, pid);
 	print_stacks(pid);

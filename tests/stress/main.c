@@ -241,8 +241,9 @@ static const char usage[] =
 	"  --operations LIST\n"
 	"                only these, with commas between: unmap, unmap-twice,\n"
 	"                unmap-punch, replace, narrow, noexec, punch, truncate, lose,\n"
-	"                tamper, shrink; beside them, populate; and batch and ring,\n"
-	"                which is how some of them are then done (default: all).\n"
+	"                tamper, shrink; beside them, populate, order, throttle,\n"
+	"                userfault, share, mlock; and batch and ring, which is how\n"
+	"                some of them are then done (default: all).\n"
 	"                Then it does not matter that some thing never happened.\n"
 	"  --dir DIR     files there instead of memfds; the one of huge pages stays\n"
 	"  --quiet       no progress and no counts\n"
@@ -396,11 +397,7 @@ static enum status run(void)
 	for (unsigned int i = 0; i < options.controllers; i++)
 		if (!start())
 			crew_run(i);
-	if (is_chosen("lose")) {
-		children++;
-		if (!start())
-			vandal_run();
-	}
+	children += start_neighbours();
 	return wait_for(children);
 }
 

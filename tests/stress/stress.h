@@ -30,6 +30,7 @@
  *	main.c		options, report
  *	crew.c		lives of a controller and its peers
  *	clock.c		whether anybody waits for too long
+ *	neighbours.c	what goes on beside the crews, so that somebody might
  *	files.c		what is lent
  *	controller.c	and lane.h: changes tables and files, and looks for
  *			changed pages
@@ -164,7 +165,13 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(MREMAP, 1, "mremap") \
 	X(MPROTECT, 1, "mprotect") \
 	X(MADVISE, 1, "madvise") \
-	X(DEAD_BUS, 1, "SIGBUS after the end")
+	X(DEAD_BUS, 1, "SIGBUS after the end") \
+	X(NOTIFIER, 1, "first notifier of a process") \
+	X(NOTIFIER_KVM, 0, "first notifier of a process, by KVM") \
+	X(THROTTLED, 0, "peer throttled and frozen") \
+	X(USERFAULT, 1, "controller with a userfaultfd") \
+	X(SHARED, 1, "control fd shared") \
+	X(LOCKED, 1, "controller with locked memory")
 
 enum count {
 #define X(name, must, text) N_##name,
@@ -331,6 +338,13 @@ enum status {
 pid_t start(void);
 /* One life after the other, as long as the run goes on. */
 noreturn void crew_run(unsigned int number);
+
+/* Says where the process is, and ends the run. */
+noreturn void hung(pid_t pid, const char *what);
+
+/* neighbours.c */
+unsigned int start_neighbours(void);
+bool is_neighbour(const char *name, size_t len);
 
 /* files.c */
 extern int files[FILES];
