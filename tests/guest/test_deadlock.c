@@ -18,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Of a case; on an old driver the circle closed within some hundred of them. */
-#define REGISTRATIONS	400
+/* Of a case; once the circle closed within ten of them. */
+#define REGISTRATIONS	100
 #define PAGES		16UL
 /* Mappings between the view and its file: locks to take while it can happen. */
 #define BETWEEN		800UL
