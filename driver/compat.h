@@ -6,8 +6,10 @@
 #ifndef _MEMVIEW_COMPAT_H
 #define _MEMVIEW_COMPAT_H
 
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/mmu_notifier.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
 
@@ -42,6 +44,44 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 /* 7.1 renamed zap_vma_ptes() after what it is for. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 1, 0)
 #define zap_vma_ptes zap_special_vma_range
+#endif
+
+/*
+ * Has what raises MMU_NOTIFY_UNMAP for a mapping of @file unmapped it?
+ *
+ * On 6.12 and 7.2 only unmap_vmas() and move_page_tables() raise it (and the OOM
+ * reaper of 6.12, which cannot wait). Before 6.3 hugetlb does, too, whenever it
+ * empties page tables: __unmap_hugepage_range(), for each hole that is punched,
+ * each truncation, each MADV_DONTNEED. All its callers (__unmap_hugepage_range_final(),
+ * hugetlb_vmdelete_list(), hugetlb_unmap_file_folio(), unmap_ref_private()) hold the
+ * i_mmap_rwsem of the file for writing, in the task that tells. unmap_vmas() and
+ * move_page_tables() are called with no i_mmap_rwsem held, by all that unmap; where
+ * the former comes to hugetlb's function, for the second time, it has told of all
+ * that it unmaps already. The owner of a lock that the task itself holds for writing
+ * is the task; that of no other lock is (a reader leaves a mark in the lowest bit).
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0) && !defined(CONFIG_PREEMPT_RT)
+static inline bool memview_range_unmaps(const struct mmu_notifier_range *range,
+					const struct file *file)
+{
+	const struct rw_semaphore *sem = &file->f_mapping->i_mmap_rwsem;
+
+	return atomic_long_read(&sem->owner) != (long)current;
+}
+#else
+static inline bool memview_range_unmaps(const struct mmu_notifier_range *range,
+					const struct file *file)
+{
+	return true;
+}
+#endif
+
+/* 6.5 tells files below from those of users; until then they have one path. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+static inline const struct path *file_user_path(const struct file *file)
+{
+	return &file->f_path;
+}
 #endif
 
 /* 6.5 made entries be read through an accessor. */

@@ -395,10 +395,15 @@ static long memview_get_viewfd_rights(struct memview *view, void *arg,
 
 static long memview_revoke_ioctl(struct memview *view, void *arg, bool nowait)
 {
+	int err;
+
 	if (nowait)
 		return memview_try_revoke(view) ? 0 : -EAGAIN;
-	memview_revoke(view);
-	return 0;
+	err = memview_revoke_killable(view);
+	if (!err)
+		memview_source_collect(smp_load_acquire(&view->mirror), true,
+				       false);
+	return err;
 }
 
 static long memview_drop_idle(struct memview *view, void *arg, bool nowait)

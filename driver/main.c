@@ -46,6 +46,7 @@ static int memview_release(struct inode *inode, struct file *file)
 	struct memview *view = file->private_data;
 
 	memview_revoke(view);
+	memview_source_collect(view->mirror, true, false);
 	memview_put(view);
 	return 0;
 }
@@ -102,11 +103,16 @@ static int __init memview_init(void)
 	err = memview_fault_init();
 	if (err)
 		goto err_table;
-	err = misc_register(&memview_device);
+	err = memview_source_init();
 	if (err)
 		goto err_fault;
+	err = misc_register(&memview_device);
+	if (err)
+		goto err_source;
 	return 0;
 
+err_source:
+	memview_source_exit();
 err_fault:
 	memview_fault_exit();
 err_table:

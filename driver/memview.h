@@ -20,9 +20,12 @@
  *
  * Lock order, outermost first:
  *
- *   memview.ops_lock		a table operation, its zap included
- *     memview_mirror.lock	the list of segments of one controller
- *       mmap_lock		of the controller; a peer's fault only tries it
+ *   memview_mirror.make_lock	sources are being made; not in any of the others
+ *     mmap_lock		of the controller
+ *
+ *   memview.ops_lock		a table operation, its zap included; nothing that
+ *				user space can hold up is waited for
+ *     mmap_lock		of a peer; a fault only tries the controller's
  *				while it holds its own
  *       memview_pmd_locks	page tables against huge entries, in faults:
  *				below the peer's mmap_lock or that of its VMA,
@@ -30,7 +33,7 @@
  *         <mmu notifiers>	memview_segment_invalidate() runs in here
  *           memview.lock	table against faults and invalidations
  *             page table locks
- *             memview_segment.lock
+ *             memview_segment.lock, memview_mirror.lock
  *
  * A fault's look-up takes none of them: see memview_table_find(). What it finds
  * is checked again under memview.lock before anything is inserted (R2).
@@ -170,7 +173,8 @@ static inline bool memview_range_eager(const struct memview_range *range)
  *	a second operation could find nothing to remove and return while the
  *	entries of the first still work (R1). Sleeps; may be held while memory is
  *	reclaimed.
- * @mirror: the controller, once it has mapped something; under @ops_lock
+ * @mirror: the controller, once it has mapped something; set under @ops_lock and
+ *	then for good: who does not hold that loads it with acquire semantics
  * @mirror_node: in memview_mirror.views
  * @spare: ranges for the next operation, by change_next; under @ops_lock
  * @nr_spare: entries of @spare
@@ -326,7 +330,6 @@ struct memview_mapping {
  * @ranges: reverse index by page of the file, under memview.lock; for
  *	invalidations, which arrive by file offset
  * @nr_ranges: entries of @ranges
- * @reap_node: on the way to memview_attach_reap()
  * @rcu: the end of the object: look-ups without memview.lock may be at it
  */
 struct memview_attach {
@@ -338,7 +341,6 @@ struct memview_attach {
 	struct rb_root_cached ranges;
 	unsigned long nr_ranges;
 	bool in_use;
-	struct llist_node reap_node;
 	struct rcu_head rcu;
 };
 
@@ -396,6 +398,10 @@ enum memview_edit_kind {
  * @addr: with MEMVIEW_MAP_ADOPT: where the controller has @file_first mapped
  * @cookie: of the range to map
  * @file: what to map, checked to be of a kind that can be; held by the caller
+ * @segment: of @file, found before the operation; used by @uses_segment, or by
+ *	that of an edit before this one
+ * @uses_segment: memview_source_put() is due
+ * @spare: what @attach may be made of
  * @attach: of @file, while the operation is prepared and applied
  * @removed: written: pages that were mapped and are not any more
  * @zap: written: entries of the span may have lost a right
@@ -411,6 +417,9 @@ struct memview_edit {
 	u64 addr;
 	u64 cookie;
 	struct file *file;
+	struct memview_segment *segment;
+	bool uses_segment;
+	struct memview_attach *spare;
 	struct memview_attach *attach;
 	u64 removed;
 	bool zap;
@@ -473,6 +482,7 @@ struct memview_running {
  * @slots: entries of @running or @free_slots
  * @free_slots: those of @slots that are not in use
  * @wait: for the end of any of them
+ * @mirror: of a controller; under @lock, not held: see memview_mirror_of()
  */
 struct memview_mm {
 	struct kref ref;
@@ -486,47 +496,49 @@ struct memview_mm {
 	struct memview_running slots[MEMVIEW_RUNNING_SLOTS];
 	struct list_head free_slots;
 	wait_queue_head_t wait;
+	struct memview_mirror *mirror;
 };
 
 /**
  * struct memview_mirror - a controller's address space, mirrored
  * @ref: held by its views and segments
- * @node: in the list of all mirrors
+ * @space: held; its notifier tells of the end of @mm
  * @mm: held by mmgrab() only: a view must not keep a dead VMM's memory
- * @lock: @segments and the birth of attaches. Outside mmap_lock.
- * @segments: most recently used first
+ * @make_lock: segments are being made, outside the mmap_lock. Whoever waits for it
+ *	can be killed; to find or to end a segment it is not needed.
+ * @lock: the lists and memview_segment.users. A spinlock, innermost.
+ * @segments: those that can be found, most recently used first
  * @nr_segments: entries of @segments
- * @notifier: on page 0, where nothing is mapped: it is told only of the end of
- *	the address space, by exit or execve(2)
- * @views_lock: @views; innermost
- * @views: what that end revokes
- * @gc: collects idle segments; holds a reference while queued
- * @free_work: the end of the object: removing the notifier sleeps
+ * @idle: those of @segments that nobody uses, longest idle first
+ * @views: what the end of the address space revokes
+ * @ended: that has come: nothing is kept for later
+ * @reap: segments that are to be freed
+ * @reap_work: frees them: to remove a notifier waits for what is being invalidated
  */
 struct memview_mirror {
 	struct kref ref;
-	struct list_head node;
+	struct memview_mm *space;
 	struct mm_struct *mm;
-	struct mutex lock;		/* segments; outside mmap_lock */
+	struct mutex make_lock;		/* segments are being made */
+
+	spinlock_t lock;		/* what follows; innermost */
 	struct list_head segments;
 	unsigned int nr_segments;
-	struct mmu_interval_notifier notifier;
-	spinlock_t views_lock;		/* views; innermost */
+	struct list_head idle;
 	struct list_head views;
-	struct delayed_work gc;
-	struct work_struct free_work;
+	bool ended;
+
+	struct llist_head reap;
+	struct work_struct reap_work;
 };
 
 /**
  * enum memview_segment_state - may a segment resolve faults?
  * @MEMVIEW_SEGMENT_LIVE: yes
- * @MEMVIEW_SEGMENT_SUSPECT: no: something was unmapped from its VMA, which is
- *	not always a munmap(2). The next look under the mmap_lock decides.
- * @MEMVIEW_SEGMENT_DEAD: never again: its VMA is not what it was
+ * @MEMVIEW_SEGMENT_DEAD: never again: something of its mapping was unmapped
  */
 enum memview_segment_state {
 	MEMVIEW_SEGMENT_LIVE,
-	MEMVIEW_SEGMENT_SUSPECT,
 	MEMVIEW_SEGMENT_DEAD,
 };
 
@@ -535,6 +547,9 @@ enum memview_segment_state {
  * @ref: held by its mirror's list, its attaches, and faults in flight
  * @mirror: held
  * @node: in memview_mirror.segments
+ * @users: attaches, and operations that are about to make one; under mirror->lock
+ * @idle_node: in memview_mirror.idle, while there are none
+ * @idle_since: when that began, in jiffies
  * @notifier: on [@start, @start + length) of the mirror's mm
  * @file: as it was handed to MAP_FD: with @writable the identity of the source
  * @vm_file: what the VMA has instead (overlayfs, adoption); held, so that the
@@ -543,24 +558,29 @@ enum memview_segment_state {
  * @adopted: the controller's own mapping, in one VMA or several: never unmapped
  *	or changed by us, and used only by ranges that ask for it by its address
  * @exec_ok: a PROT_EXEC mapping of @file has succeeded, so that the next range
- *	with that right need not ask again; under mirror->lock
+ *	with that right need not ask again
  * @start: first address
  * @first: first page of the file
  * @last: last page of the file, inclusive
  * @lock: the fields below. Innermost.
+ * @seq: changes with each invalidation, after it has been recorded in
+ *	memview_mm.running
  * @state: see enum memview_segment_state
- * @revivals: times the segment came back from SUSPECT
- * @quiet: SUSPECT, and a zap of all of it that began after that has finished:
+ * @quiet: DEAD, and a zap of all of it that began after that has finished:
  *	nothing in any peer comes from it, so invalidations can return at once.
  *	This ends the recursion of a view mapped where its source was.
  * @zappers: the tasks that are in the callback right now
  * @attaches: the views that have ranges on it
+ * @reap_node: in memview_mirror.reap
  * @rcu: the end of the object, as with attaches
  */
 struct memview_segment {
 	struct kref ref;
 	struct memview_mirror *mirror;
 	struct list_head node;
+	unsigned int users;
+	struct list_head idle_node;
+	unsigned long idle_since;
 	struct mmu_interval_notifier notifier;
 
 	struct file *file;
@@ -573,11 +593,12 @@ struct memview_segment {
 	pgoff_t last;
 
 	spinlock_t lock;		/* what follows; innermost */
+	u64 seq;
 	enum memview_segment_state state;
-	unsigned long revivals;
 	bool quiet;
 	struct list_head zappers;
 	struct list_head attaches;
+	struct llist_node reap_node;
 	struct rcu_head rcu;
 };
 
@@ -628,6 +649,7 @@ extern struct workqueue_struct *memview_wq;
 
 /* mm.c */
 struct memview_mm *memview_mm_find(struct mm_struct *mm);
+struct memview_mm *memview_mm_any(void);
 struct memview_mm *memview_mm_make_locked(struct mm_struct *of);
 struct memview_mm *memview_mm_get_current(bool nowait);
 void memview_mm_get(struct memview_mm *mm);
@@ -680,6 +702,7 @@ struct memview *memview_of_file(const struct file *file);
 void memview_zap_begin(struct memview *view);
 void memview_zap_end(struct memview *view);
 void memview_revoke(struct memview *view);
+int memview_revoke_killable(struct memview *view);
 bool memview_try_revoke(struct memview *view);
 int memview_stopped(const struct memview *view);
 void memview_revoke_later(struct memview *view);
@@ -735,18 +758,29 @@ struct memview_range *memview_attach_next(struct memview_range *range,
 					  pgoff_t first, pgoff_t last);
 
 /* source.c */
+int memview_source_init(void);
 void memview_source_exit(void);
 int memview_source_drop_idle(struct memview *view);
 bool memview_file_is_hugetlb(const struct file *file);
+struct memview_mirror *memview_mirror_find_current(void);
 struct memview_mirror *memview_mirror_get_current(bool nowait);
 void memview_mirror_get(struct memview_mirror *mirror);
 void memview_mirror_put(struct memview_mirror *mirror);
 void memview_mirror_add(struct memview_mirror *mirror, struct memview *view);
 void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view);
-struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
-					  struct memview *view,
-					  const struct memview_edit *edit,
-					  bool nowait);
+struct memview_segment *memview_source_get(struct memview_mirror *mirror,
+					   const struct memview_edit *edit,
+					   bool nowait);
+void memview_source_put(struct memview_segment *segment);
+void memview_source_collect(struct memview_mirror *mirror, bool all, bool wait);
+bool memview_source_is_due(struct memview_mirror *mirror);
+int memview_source_drop_idle(struct memview *view);
+void memview_source_release(struct memview_mm *space);
+struct memview_attach *memview_attach_alloc(struct memview *view,
+					    struct memview_segment *segment);
+struct memview_attach *memview_attach_get(struct memview *view,
+					  struct memview_segment *segment,
+					  struct memview_attach **spare);
 void memview_attach_put(struct memview_attach *attach);
 void memview_attach_done(struct memview_attach *attach);
 void memview_attach_put_list(struct list_head *idle);

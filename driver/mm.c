@@ -29,7 +29,10 @@ static struct memview_mm *memview_mm_of(struct mmu_notifier *notifier)
 static void memview_mm_release(struct mmu_notifier *notifier,
 			       struct mm_struct *mm)
 {
-	memview_peers_release(memview_mm_of(notifier));
+	struct memview_mm *of = memview_mm_of(notifier);
+
+	memview_peers_release(of);
+	memview_source_release(of);
 }
 
 /* The OOM reaper cannot wait, and leaves mappings of views alone. */
@@ -103,6 +106,23 @@ struct memview_mm *memview_mm_find(struct mm_struct *mm)
 	}
 	rcu_read_unlock();
 	return found;
+}
+
+/* Any of them, with a reference, or NULL. */
+struct memview_mm *memview_mm_any(void)
+{
+	struct memview_mm *each;
+	unsigned int bucket;
+
+	spin_lock(&memview_mms_lock);
+	hash_for_each(memview_mms, bucket, each, node) {
+		if (kref_get_unless_zero(&each->ref)) {
+			spin_unlock(&memview_mms_lock);
+			return each;
+		}
+	}
+	spin_unlock(&memview_mms_lock);
+	return NULL;
 }
 
 /**

@@ -15,34 +15,43 @@
  * done for a mapping that is the controller's own.
  */
 
-#include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/hugetlb.h>
-#include <linux/kthread.h>
+#include <linux/log2.h>
 #include <linux/magic.h>
 #include <linux/mman.h>
+#include <linux/path.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/userfaultfd_k.h>
 
 #include "memview.h"
 #include "trace.h"
 
 /*
- * Segments of ordinary files cover aligned blocks of this size: address space
- * costs nothing, and many ranges need few segments.
+ * A segment covers what was asked for, for it has its price in the controller:
+ * mlockall(2) fills it, RLIMIT_AS counts it. That many segments of a source are
+ * made so; as many more cover aligned blocks of two pages, then of four, up to the
+ * largest: a million ranges need few.
  */
-#define MEMVIEW_SEGMENT_PAGES	(SZ_1G >> PAGE_SHIFT)
+#define MEMVIEW_SEGMENT_STEP		8U
+#define MEMVIEW_SEGMENT_ORDER_MAX	(30 - PAGE_SHIFT)
+
+/* Part of the address space that is left which more than was asked for may take. */
+#define MEMVIEW_SEGMENT_SHARE		16
 
 /* Time for an idle segment to be used again, for one that is re-mapped. */
-#define MEMVIEW_GC_DELAY	(HZ / 10)
+#define MEMVIEW_IDLE_TIME	(HZ / 10)
 
 /* Spans of one view that an invalidation zaps one by one. */
 #define MEMVIEW_ZAP_SPANS	8
 
-static LIST_HEAD(memview_mirrors);
-static DEFINE_SPINLOCK(memview_mirrors_lock);
-
-static LLIST_HEAD(memview_dead_attaches);
+/*
+ * Where segments are freed. Their notifiers wait for what is being invalidated in
+ * the controller: no revocation may stand behind that in a queue.
+ */
+static struct workqueue_struct *memview_source_wq;
 
 /* is_file_hugepages() needs a symbol that is not exported. */
 bool memview_file_is_hugetlb(const struct file *file)
@@ -80,7 +89,12 @@ static int memview_mmap_error(long err)
 	}
 }
 
-/* Even unmapping needs memory; without it the mapping would stay for ever. */
+/*
+ * Even unmapping needs memory; without it the mapping would stay for ever.
+ *
+ * Context: waits like munmap(2), for the mmap_lock and for userfaultfds that want
+ * to know, until it is done or the task is killed.
+ */
 static void memview_munmap(unsigned long addr, unsigned long len)
 {
 	int tries = 8;
@@ -89,30 +103,43 @@ static void memview_munmap(unsigned long addr, unsigned long len)
 		schedule_timeout_killable(1);
 }
 
-static bool memview_segment_idle(struct memview_segment *segment)
+/* Segments to which nobody leads any more but invalidations. */
+static void memview_mirror_reap(struct work_struct *work)
 {
-	bool idle;
+	struct memview_mirror *mirror =
+		container_of(work, struct memview_mirror, reap_work);
+	struct memview_segment *segment, *next;
 
-	lockdep_assert_held(&segment->mirror->lock);
-
-	spin_lock(&segment->lock);
-	idle = list_empty(&segment->attaches);
-	spin_unlock(&segment->lock);
-	return idle;
+	llist_for_each_entry_safe(segment, next, llist_del_all(&mirror->reap),
+				  reap_node) {
+		mmu_interval_notifier_remove(&segment->notifier);
+		kfree_rcu(segment, rcu);
+		/* The last reference may be that of the last segment. */
+		memview_mirror_put(mirror);
+	}
 }
 
 static void memview_segment_release(struct kref *ref)
 {
 	struct memview_segment *segment =
 		container_of(ref, struct memview_segment, ref);
+	struct memview_mirror *mirror = segment->mirror;
 
+	/* Invalidations look no further. */
+	spin_lock(&segment->lock);
+	WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_DEAD);
+	segment->quiet = true;
+	spin_unlock(&segment->lock);
 	fput(segment->vm_file);
 	fput(segment->file);
-	memview_mirror_put(segment->mirror);
-	kfree_rcu(segment, rcu);
+	/* The work can be done with the segment, which holds one, before us. */
+	memview_mirror_get(mirror);
+	llist_add(&segment->reap_node, &mirror->reap);
+	queue_work(memview_source_wq, &mirror->reap_work);
+	memview_mirror_put(mirror);
 }
 
-/* May be called in a fault: nothing that it frees sleeps. */
+/* Sleeps in no case. */
 void memview_segment_put(struct memview_segment *segment)
 {
 	kref_put(&segment->ref, memview_segment_release);
@@ -153,40 +180,14 @@ static bool memview_segment_intact(struct memview_segment *segment)
 	return true;
 }
 
-/*
- * Something was unmapped from a suspect segment. That alone says little: on 6.1
- * each hole punched in a hugetlb file raises MMU_NOTIFY_UNMAP. It comes back
- * only as a whole: a part of a view or of anything else in its place must not
- * be below a live segment, see memview_segment_invalidate().
- */
-static bool memview_segment_revive(struct memview_segment *segment)
-{
-	enum memview_segment_state state;
-
-	lockdep_assert_held(&segment->mirror->mm->mmap_lock);
-
-	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE)
-		return true;
-
-	state = memview_segment_intact(segment) ? MEMVIEW_SEGMENT_LIVE :
-						  MEMVIEW_SEGMENT_DEAD;
-	spin_lock(&segment->lock);
-	if (segment->state == MEMVIEW_SEGMENT_SUSPECT) {
-		WRITE_ONCE(segment->state, state);
-		if (state == MEMVIEW_SEGMENT_LIVE) {
-			segment->revivals++;
-			segment->quiet = false;
-		}
-	}
-	state = segment->state;
-	spin_unlock(&segment->lock);
-	return state == MEMVIEW_SEGMENT_LIVE;
-}
-
 /**
  * memview_segment_vma - the VMA of a segment, if it can be believed
  * @segment: the segment
  * @addr: address in it
+ *
+ * What has been unmapped is gone for good: the segment is dead from then on, see
+ * memview_segment_invalidate(), and what user space maps in its place is another
+ * mapping, however much it looks like this one.
  *
  * Context: the controller's mmap_lock is held; the answer holds until it is
  * dropped.
@@ -196,11 +197,14 @@ static bool memview_segment_revive(struct memview_segment *segment)
 struct vm_area_struct *
 memview_segment_vma(struct memview_segment *segment, unsigned long addr)
 {
+	struct mm_struct *mm = segment->mirror->mm;
 	struct vm_area_struct *vma;
 
-	if (!memview_segment_revive(segment))
+	lockdep_assert_held(&mm->mmap_lock);
+
+	if (READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE)
 		return NULL;
-	vma = find_vma(segment->mirror->mm, addr);
+	vma = find_vma(mm, addr);
 	return memview_segment_maps(segment, vma, addr) ? vma : NULL;
 }
 
@@ -294,14 +298,18 @@ static bool memview_segment_zapping(struct memview_segment *segment,
 /*
  * Something happens to pages of a segment: take them from the peers first.
  *
+ * Where its mapping is unmapped, or a part of it, the segment is dead. That is told
+ * before anything else can be mapped there: munmap(2), and whatever else unmaps,
+ * tells with the mmap_lock held, and so does exec and exit.
+ *
  * A controller can unmap its segment and map a view of it there, which would
- * make zap -> notifier -> zap without end. Two things end it. A segment is
- * SUSPECT from the munmap(2) on, and quiet once a zap of all of it has finished,
- * which for an munmap(2) is before the address range can be used again; then
- * there is nothing left to do. And where this very task is zapping the segment
- * already, what is below it is not the segment's mapping but one that took its
- * place, from which no peer has anything. Another task's zap is never a reason
- * to return early: its page may be freed later than ours.
+ * make zap -> notifier -> zap without end. Two things end it. A segment is dead
+ * from the munmap(2) on, and quiet once a zap of all of it has finished, which for
+ * an munmap(2) is before the address range can be used again; then there is
+ * nothing left to do. And where this very task is zapping the segment already,
+ * what is below it is not the segment's mapping but one that took its place, from
+ * which no peer has anything. Another task's zap is never a reason to return
+ * early: its page may be freed later than ours.
  */
 static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
 				       const struct mmu_notifier_range *range,
@@ -314,8 +322,7 @@ static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
 	pgoff_t first = segment->first;
 	pgoff_t last = segment->last;
 	unsigned long end = segment->start + memview_segment_len(segment);
-	unsigned long revivals;
-	bool whole;
+	bool remembered, whole;
 
 	/* Zapping sleeps. The OOM reaper tries again, or leaves it to exit. */
 	if (!mmu_notifier_range_blockable(range))
@@ -323,24 +330,29 @@ static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
 
 	trace_memview_invalidate(segment, range);
 
-	whole = range->event == MMU_NOTIFY_UNMAP ||
-		range->event == MMU_NOTIFY_RELEASE;
-	if (!whole) {
+	/* Of the end of the address space there is no end. */
+	remembered = range->event == MMU_NOTIFY_RELEASE ||
+		     memview_mm_running_begin(segment->mirror->space, range);
+
+	spin_lock(&segment->lock);
+	mmu_interval_set_seq(notifier, cur_seq);
+	WRITE_ONCE(segment->seq, segment->seq + 1);
+	if (segment->quiet)
+		goto out_unlock;
+	/* What is not remembered until its end would be faulted in again. */
+	whole = range->event == MMU_NOTIFY_RELEASE || !remembered ||
+		(range->event == MMU_NOTIFY_UNMAP &&
+		 memview_range_unmaps(range, segment->vm_file));
+	if (whole) {
+		WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_DEAD);
+	} else {
 		if (range->start > segment->start)
 			first += (range->start - segment->start) >> PAGE_SHIFT;
 		if (range->end < end)
 			last -= (end - range->end) >> PAGE_SHIFT;
 	}
-
-	spin_lock(&segment->lock);
-	mmu_interval_set_seq(notifier, cur_seq);
-	if (segment->state != MEMVIEW_SEGMENT_LIVE && segment->quiet)
-		goto out_unlock;
-	if (whole && segment->state == MEMVIEW_SEGMENT_LIVE)
-		WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_SUSPECT);
 	if (memview_segment_zapping(segment, current))
 		goto out_unlock;
-	revivals = segment->revivals;
 	list_add(&zapper.node, &segment->zappers);
 	spin_unlock(&segment->lock);
 
@@ -349,8 +361,7 @@ static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
 
 	spin_lock(&segment->lock);
 	list_del(&zapper.node);
-	if (whole && segment->state != MEMVIEW_SEGMENT_LIVE &&
-	    segment->revivals == revivals)
+	if (whole)
 		segment->quiet = true;
 out_unlock:
 	spin_unlock(&segment->lock);
@@ -362,19 +373,23 @@ static const struct mmu_interval_notifier_ops memview_segment_ops = {
 };
 
 /*
- * Is @page of the file what is mapped at @addr, shared? File systems on top of
- * others have the file below in the VMA; one that has yet another cannot be told
- * from that.
+ * Would a mapping of @file have @vm_file? File systems on top of others put the
+ * file below into the VMA, opened by the path of their own; which file that is can
+ * differ between two descriptors of one inode (overlayfs, around a copy-up).
  */
-static bool memview_vma_shows(struct vm_area_struct *vma, unsigned long addr,
-			      struct file *file, pgoff_t page)
+static bool memview_file_shows(struct file *vm_file, struct file *file)
 {
-	if (!vma || vma->vm_start > addr || !vma->vm_file ||
-	    !(vma->vm_flags & VM_MAYSHARE) ||
-	    memview_vma_page(vma, addr) != page)
-		return false;
-	return vma->vm_file == file ||
-	       file_inode(vma->vm_file) == d_real_inode(file->f_path.dentry);
+	return vm_file == file || file_inode(vm_file) == file_inode(file) ||
+	       path_equal(file_user_path(vm_file), &file->f_path);
+}
+
+/* Is @page of a file what is mapped at @addr, shared? */
+static bool memview_vma_shows(struct vm_area_struct *vma, unsigned long addr,
+			      pgoff_t page)
+{
+	return vma && vma->vm_start <= addr && vma->vm_file &&
+	       (vma->vm_flags & VM_MAYSHARE) &&
+	       memview_vma_page(vma, addr) == page;
 }
 
 /* Can a mapping of that kind be mirrored? */
@@ -382,6 +397,27 @@ static bool memview_vma_is_fit(struct vm_area_struct *vma)
 {
 	return !(vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) &&
 	       !IS_DAX(file_inode(vma->vm_file));
+}
+
+/*
+ * The mmap_lock is held for writing: in MAP_FD only its death ends the wait for
+ * that, and none of the profiler's signals what is done then.
+ */
+static int memview_segment_watch(struct memview_segment *segment)
+{
+	struct mm_struct *mm = segment->mirror->mm;
+	sigset_t old;
+	int err;
+
+	do {
+		memview_signals_block(&old);
+		err = mmu_interval_notifier_insert_locked(&segment->notifier, mm,
+							  segment->start,
+							  memview_segment_len(segment),
+							  &memview_segment_ops);
+		err = memview_signals_restore(&old, err);
+	} while (err == -EAGAIN);
+	return err;
 }
 
 /*
@@ -396,21 +432,24 @@ static int memview_segment_own(struct memview_segment *segment)
 	unsigned long len = memview_segment_len(segment);
 	struct vm_area_struct *vma;
 	bool ours;
-	int err = 0;
+	int err;
 
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
 	vma = find_vma(mm, segment->start);
-	ours = memview_vma_shows(vma, segment->start, segment->file,
-				 segment->first);
-	if (!ours || !memview_vma_is_fit(vma)) {
+	ours = memview_vma_shows(vma, segment->start, segment->first) &&
+	       vma->vm_end - segment->start >= len;
+	if (!ours || !memview_vma_is_fit(vma) ||
+	    !memview_file_shows(vma->vm_file, segment->file)) {
 		err = -ENODEV;
 	} else if (vma->vm_start != segment->start ||
 		   vma->vm_end != segment->start + len) {
 		err = -EAGAIN;
 	} else {
-		segment->vm_file = get_file(vma->vm_file);
 		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
+		err = memview_segment_watch(segment);
+		if (!err)
+			segment->vm_file = get_file(vma->vm_file);
 	}
 	mmap_write_unlock(mm);
 	if (err && ours)
@@ -450,7 +489,7 @@ static int memview_adopt_check_vma(const struct memview_edit *edit,
 
 	if (!vma || vma->vm_start > addr)
 		return -EFAULT;
-	if (!memview_vma_shows(vma, addr, edit->file, page))
+	if (!memview_vma_shows(vma, addr, page))
 		return -EINVAL;
 	if (!memview_vma_is_fit(vma))
 		return -ENODEV;
@@ -463,62 +502,73 @@ static int memview_adopt_check_vma(const struct memview_edit *edit,
 
 /**
  * memview_adopt_check - can the mapping at edit->addr be adopted?
- * @mm: the controller's
+ * @mm: the controller's, whose mmap_lock is held
  * @edit: what to map
- * @nowait: -EAGAIN rather than wait for the mmap_lock
- * @segment: gets vm_file, start, first and last of it, or NULL. All of the VMAs
- *	and not only the span, so that the ranges to come find it, too.
+ * @vm_file: what the VMAs must have, or NULL: what a mapping of edit->file could
+ * @segment: gets vm_file, not held, start, first and last of it, or NULL. All of
+ *	the VMAs and not only the span, so that the ranges to come find it, too.
  *
- * Return: 0, -EFAULT, -EINVAL, -ENODEV, -EACCES as for MEMVIEW_MAP_FD; -EAGAIN
+ * Return: 0, -EFAULT, -EINVAL, -ENODEV, -EACCES as for MEMVIEW_MAP_FD
  */
 static int memview_adopt_check(struct mm_struct *mm,
-			       const struct memview_edit *edit, bool nowait,
+			       const struct memview_edit *edit,
+			       struct file *vm_file,
 			       struct memview_segment *segment)
 {
 	unsigned long len = (edit->last - edit->first + 1) << PAGE_SHIFT;
-	struct file *vm_file = NULL;
 	struct vm_area_struct *vma;
 	unsigned long addr, end;
-	int err = 0;
+	int err;
+
+	lockdep_assert_held(&mm->mmap_lock);
 
 	if (edit->addr >= mm->task_size || len > mm->task_size - edit->addr)
 		return -EFAULT;
 	end = edit->addr + len;
 
-	if (!nowait)
-		mmap_read_lock(mm);
-	else if (!mmap_read_trylock(mm))
-		return -EAGAIN;
 	for (addr = edit->addr; addr < end; addr = vma->vm_end) {
 		vma = find_vma(mm, addr);
 		err = memview_adopt_check_vma(edit, vma, addr);
 		if (err)
-			break;
-		if (!vm_file) {
+			return err;
+		if (!vm_file && memview_file_shows(vma->vm_file, edit->file))
 			vm_file = vma->vm_file;
-			if (segment) {
-				segment->start = vma->vm_start;
-				segment->first = vma->vm_pgoff;
-			}
-		} else if (vma->vm_file != vm_file) {
-			err = -EINVAL;
-			break;
+		if (vma->vm_file != vm_file)
+			return -EINVAL;
+		if (!segment)
+			continue;
+		if (addr == edit->addr) {
+			segment->vm_file = vm_file;
+			segment->start = vma->vm_start;
+			segment->first = vma->vm_pgoff;
 		}
-		if (segment)
-			segment->last = memview_vma_page(vma, vma->vm_end) - 1;
+		segment->last = memview_vma_page(vma, vma->vm_end) - 1;
 	}
-	if (!err && segment)
-		segment->vm_file = get_file(vm_file);
+	return 0;
+}
+
+/* The file that is mapped at @addr, held, or NULL. */
+static struct file *memview_file_at(unsigned long addr)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	struct file *file = NULL;
+
+	if (mmap_read_lock_killable(mm))
+		return NULL;
+	vma = find_vma(mm, addr);
+	if (vma && vma->vm_start <= addr && vma->vm_file)
+		file = get_file(vma->vm_file);
 	mmap_read_unlock(mm);
-	return err;
+	return file;
 }
 
 /*
  * mmap(2) asks LSMs and IMA, and about noexec mounts, and knows what files
- * cannot be mapped: let it.
+ * cannot be mapped: let it. @shown: gets what the VMA had, held, or NULL
  */
 static int memview_file_probe(struct file *file, pgoff_t page,
-			      unsigned long prot)
+			      unsigned long prot, struct file **shown)
 {
 	unsigned long len = PAGE_SIZE;
 	unsigned long addr;
@@ -528,9 +578,11 @@ static int memview_file_probe(struct file *file, pgoff_t page,
 	addr = vm_mmap(file, 0, len, prot, MAP_SHARED | MAP_NORESERVE,
 		       round_down((u64)page << PAGE_SHIFT, len));
 	if (IS_ERR_VALUE(addr))
-		return memview_mmap_error((long)addr);
+		return memview_mmap_error(addr);
+	if (shown)
+		*shown = memview_file_at(addr);
 	memview_munmap(addr, len);
-	return 0;
+	return shown && !*shown ? -ENODEV : 0;
 }
 
 /* Makes a segment of the controller's own mapping. */
@@ -538,45 +590,91 @@ static int memview_segment_adopt(struct memview_segment *segment,
 				 const struct memview_edit *edit)
 {
 	unsigned long prot = PROT_READ | (segment->writable ? PROT_WRITE : 0);
+	struct mm_struct *mm = segment->mirror->mm;
+	struct file *shown;
 	int err;
 
-	/* It may have been mapped by another open file, with other rights. */
-	err = memview_file_probe(edit->file, edit->file_first, prot);
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	err = memview_adopt_check(mm, edit, NULL, NULL);
+	mmap_read_unlock(mm);
 	if (err)
 		return err;
-	return memview_adopt_check(segment->mirror->mm, edit, false,
-				   segment);
+	/* It may have been mapped by another open file, with other rights. */
+	err = memview_file_probe(edit->file, edit->file_first, prot, &shown);
+	if (err)
+		return err;
+	if (mmap_write_lock_killable(mm)) {
+		fput(shown);
+		return -EINTR;
+	}
+	err = memview_adopt_check(mm, edit, NULL, segment);
+	if (!err && file_inode(segment->vm_file) != file_inode(shown))
+		err = -EINVAL;
+	if (!err)
+		err = memview_segment_watch(segment);
+	if (!err)
+		get_file(segment->vm_file);
+	mmap_write_unlock(mm);
+	fput(shown);
+	return err;
 }
 
-/* Unmaps what memview_segment_mmap() mapped, if it is still that. */
-static void memview_segment_munmap(struct memview_segment *segment)
+static bool memview_segment_armed(struct memview_segment *segment)
 {
 	struct mm_struct *mm = segment->mirror->mm;
-	bool foreign = current->mm != mm;
+	unsigned long end = segment->start + memview_segment_len(segment);
+	struct vm_area_struct *vma;
+	unsigned long addr;
+
+	lockdep_assert_held(&mm->mmap_lock);
+
+	for (addr = segment->start; addr < end; addr = vma->vm_end) {
+		vma = find_vma(mm, addr);
+		if (!vma || userfaultfd_armed(vma))
+			return vma;
+	}
+	return false;
+}
+
+/*
+ * Unmaps what memview_segment_mmap() mapped, if it is still that. Not adopted: that
+ * was never ours.
+ *
+ * Context: in the controller, and no lock is held.
+ * Return: false when it would have to wait and must not, without @wait. (What is
+ * locked in between is waited for: the controller's own doing, and it can be killed.)
+ */
+static bool memview_segment_munmap(struct memview_segment *segment, bool wait)
+{
+	struct mm_struct *mm = segment->mirror->mm;
 	bool intact;
 
 	if (segment->adopted ||
-	    READ_ONCE(segment->state) == MEMVIEW_SEGMENT_DEAD ||
-	    !mmget_not_zero(mm))
-		return;
-	mmap_read_lock(mm);
-	intact = memview_segment_intact(segment);
-	mmap_read_unlock(mm);
-	if (intact) {
-		if (foreign)
-			kthread_use_mm(mm);
-		memview_munmap(segment->start, memview_segment_len(segment));
-		if (foreign)
-			kthread_unuse_mm(mm);
+	    READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE)
+		return true;
+	if (wait) {
+		/* The end of the address space will do it. */
+		if (mmap_read_lock_killable(mm))
+			return true;
+	} else if (rwsem_is_locked(&mm->mmap_lock) || !mmap_read_trylock(mm)) {
+		return false;
 	}
-	mmput_async(mm);
+	intact = memview_segment_intact(segment);
+	if (intact && !wait && memview_segment_armed(segment)) {
+		mmap_read_unlock(mm);
+		return false;
+	}
+	mmap_read_unlock(mm);
+	if (intact)
+		memview_munmap(segment->start, memview_segment_len(segment));
+	return true;
 }
 
-/* The end of a segment without attaches that has left its mirror's list. */
+/* The end of a segment that has left its mirror's lists. */
 static void memview_segment_destroy(struct memview_segment *segment)
 {
-	mmu_interval_notifier_remove(&segment->notifier);
-	memview_segment_munmap(segment);
+	memview_segment_munmap(segment, true);
 	memview_segment_put(segment);
 }
 
@@ -594,6 +692,8 @@ memview_segment_create(struct memview_mirror *mirror,
 	if (!segment)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&segment->ref);
+	INIT_LIST_HEAD(&segment->node);
+	INIT_LIST_HEAD(&segment->idle_node);
 	spin_lock_init(&segment->lock);
 	INIT_LIST_HEAD(&segment->zappers);
 	INIT_LIST_HEAD(&segment->attaches);
@@ -606,59 +706,94 @@ memview_segment_create(struct memview_mirror *mirror,
 
 	err = segment->adopted ? memview_segment_adopt(segment, edit) :
 				 memview_segment_mmap(segment);
-	if (err)
-		goto err_free;
-	err = mmu_interval_notifier_insert(&segment->notifier, mirror->mm,
-					   segment->start,
-					   memview_segment_len(segment),
-					   &memview_segment_ops);
-	if (err)
-		goto err_munmap;
+	if (err) {
+		kfree(segment);
+		return ERR_PTR(err);
+	}
 	memview_mirror_get(mirror);
 	get_file(segment->file);
 
-	/* Only what happens from here on reaches the notifier. */
-	mmap_read_lock(mirror->mm);
-	live = memview_segment_intact(segment);
-	mmap_read_unlock(mirror->mm);
-	if (!live) {
-		segment->state = MEMVIEW_SEGMENT_DEAD;
-		err = segment->adopted ? -EFAULT : -ENOMEM;
+	/*
+	 * From the end of this wait on, every invalidation is told of: the
+	 * notifier was not in the tree if one was running, and that one is over.
+	 * What was unmapped meanwhile was so before we have lent it.
+	 */
+	mmu_interval_read_begin(&segment->notifier);
+	err = mmap_read_lock_killable(mirror->mm);
+	if (!err) {
+		live = memview_segment_intact(segment);
+		mmap_read_unlock(mirror->mm);
+		if (!live) {
+			WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_DEAD);
+			err = segment->adopted ? -EFAULT : -ENOMEM;
+		}
+	}
+	if (err) {
 		memview_segment_destroy(segment);
 		return ERR_PTR(err);
 	}
 	return segment;
+}
 
-err_munmap:
-	memview_segment_munmap(segment);
-	fput(segment->vm_file);
-err_free:
-	kfree(segment);
-	return ERR_PTR(err);
+/* In pages; what a segment takes of the controller's address space is lost to it. */
+static unsigned long memview_mirror_room(struct memview_mirror *mirror)
+{
+	struct mm_struct *mm = mirror->mm;
+	unsigned long limit = min(rlimit(RLIMIT_AS), mm->task_size) >> PAGE_SHIFT;
+	unsigned long used = READ_ONCE(mm->total_vm);
+
+	return limit > used ? limit - used : 0;
 }
 
 /*
  * The span of the file that a new segment should cover. Not for hugetlb beyond
- * the end of the file, where a writable mmap(2) would extend it, and not with
- * mlockall(MCL_FUTURE), which would allocate all of it.
+ * the end of the file, where a writable mmap(2) would extend it; and only what was
+ * asked for with mlockall(MCL_FUTURE), which would allocate all of it.
  */
-static void memview_segment_span(struct file *file, pgoff_t *first,
-				 pgoff_t *last)
+static void memview_segment_span(struct memview_mirror *mirror,
+				 struct file *file, unsigned int nr_segments,
+				 pgoff_t *first, pgoff_t *last)
 {
 	struct inode *inode = file_inode(file);
-	unsigned long block = MEMVIEW_SEGMENT_PAGES;
-	pgoff_t limit = MAX_LFS_FILESIZE >> PAGE_SHIFT;
+	pgoff_t end = DIV_ROUND_UP_ULL(i_size_read(inode), PAGE_SIZE);
+	bool hugetlb = memview_file_is_hugetlb(file);
+	unsigned int order = min_t(unsigned int, MEMVIEW_SEGMENT_ORDER_MAX,
+				   nr_segments / MEMVIEW_SEGMENT_STEP);
+	unsigned long share, block = 1;
+	pgoff_t asked = *last;
 
-	if (memview_file_is_hugetlb(file)) {
-		block = max(block, 1UL << (inode->i_blkbits - PAGE_SHIFT));
-		limit = i_size_read(inode) >> PAGE_SHIFT;
-		if (!limit--)
-			limit = 0;
-	} else if (current->mm->def_flags & VM_LOCKED) {
-		return;
+	if (!(current->mm->def_flags & VM_LOCKED)) {
+		share = memview_mirror_room(mirror) / MEMVIEW_SEGMENT_SHARE;
+		block = min(1UL << order, rounddown_pow_of_two(share ?: 1));
 	}
+	/* More than that: no more than that. */
+	if (block <= *last - *first)
+		block = 1;
+	if (hugetlb)
+		block = max(block, 1UL << (inode->i_blkbits - PAGE_SHIFT));
 	*first = round_down(*first, block);
-	*last = min(round_up(*last + 1, block) - 1, limit);
+	*last = round_up(*last + 1, block) - 1;
+	if (hugetlb)
+		*last = min(*last, end ? end - 1 : 0);
+	else if (*last >= end)
+		*last = max(asked, end ? end - 1 : 0);
+}
+
+/*
+ * Do @segment and @file show the same? Where the inode below is another, only for
+ * sure when they are the same open file.
+ */
+static bool memview_segment_is_of(struct memview_segment *segment,
+				  struct file *file)
+{
+	const fmode_t mode = FMODE_READ | FMODE_WRITE;
+
+	if (segment->file == file)
+		return true;
+	return file_inode(segment->file) == file_inode(file) &&
+	       file_inode(segment->vm_file) == file_inode(file) &&
+	       segment->file->f_path.mnt == file->f_path.mnt &&
+	       (segment->file->f_mode & mode) == (file->f_mode & mode);
 }
 
 /*
@@ -668,148 +803,224 @@ static void memview_segment_span(struct file *file, pgoff_t *first,
 static bool memview_segment_matches(struct memview_segment *segment,
 				    const struct memview_edit *edit)
 {
-	const fmode_t mode = FMODE_READ | FMODE_WRITE;
-	pgoff_t last = edit->file_first + (edit->last - edit->first);
 	bool writable = edit->flags & MEMVIEW_MAP_WRITE;
 	bool adopted = edit->flags & MEMVIEW_MAP_ADOPT;
-	struct file *file = edit->file;
+
+	return segment->writable == writable && segment->adopted == adopted &&
+	       READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE &&
+	       memview_segment_is_of(segment, edit->file);
+}
+
+static bool memview_segment_covers(struct memview_segment *segment,
+				   const struct memview_edit *edit)
+{
+	pgoff_t last = edit->file_first + (edit->last - edit->first);
 
 	return segment->first <= edit->file_first && segment->last >= last &&
-	       file_inode(segment->file) == file_inode(file) &&
-	       segment->file->f_path.mnt == file->f_path.mnt &&
-	       (segment->file->f_mode & mode) == (file->f_mode & mode) &&
-	       segment->writable == writable && segment->adopted == adopted &&
-	       (!adopted || edit->addr ==
+	       (!segment->adopted || edit->addr ==
 		memview_segment_addr(segment, edit->file_first));
 }
 
-/*
- * May new ranges map it? One from which nothing has been unmapped may; what the
- * controller does to it from now on is for memview_fault_resolve() to see.
- *
- * Return: whether they may, or -EAGAIN
- */
-static int memview_segment_usable(struct memview_segment *segment, bool nowait)
+/* A segment that somebody uses is not idle. */
+static void memview_segment_use_locked(struct memview_segment *segment)
 {
-	struct mm_struct *mm = segment->mirror->mm;
-	bool usable;
+	lockdep_assert_held(&segment->mirror->lock);
 
-	if (READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE)
-		return true;
-	if (nowait)
-		return -EAGAIN;
-	mmap_read_lock(mm);
-	usable = memview_segment_revive(segment);
-	mmap_read_unlock(mm);
-	return usable;
+	if (!segment->users++)
+		list_del_init(&segment->idle_node);
+}
+
+static void memview_segment_use(struct memview_segment *segment)
+{
+	struct memview_mirror *mirror = segment->mirror;
+
+	spin_lock(&mirror->lock);
+	memview_segment_use_locked(segment);
+	spin_unlock(&mirror->lock);
+}
+
+static void memview_segment_unlist(struct memview_segment *segment)
+{
+	lockdep_assert_held(&segment->mirror->lock);
+
+	list_del_init(&segment->node);
+	list_del_init(&segment->idle_node);
+	segment->mirror->nr_segments--;
+}
+
+/**
+ * memview_segment_unuse - a segment is used by one less
+ * @segment: the segment
+ *
+ * What is idle is kept, for the controller's next call to find it or to end it. What
+ * is of no use to anybody goes at once.
+ *
+ * Context: any; may be the last reference.
+ */
+static void memview_segment_unuse(struct memview_segment *segment)
+{
+	struct memview_mirror *mirror = segment->mirror;
+	bool idle, gone = false;
+
+	spin_lock(&mirror->lock);
+	idle = !--segment->users;
+	if (idle) {
+		gone = mirror->ended ||
+		       READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE;
+		if (gone) {
+			memview_segment_unlist(segment);
+		} else {
+			segment->idle_since = jiffies;
+			list_add_tail(&segment->idle_node, &mirror->idle);
+		}
+	}
+	spin_unlock(&mirror->lock);
+	if (gone)
+		memview_segment_put(segment);
 }
 
 /*
- * A live segment of the mirror that serves for what is to be mapped, or NULL; or
- * -EAGAIN.
+ * A live segment that serves for what is to be mapped, to be used, or NULL.
+ * @nr: gets the number of those of the same source
  */
 static struct memview_segment *
 memview_segment_find(struct memview_mirror *mirror,
-		     const struct memview_edit *edit, bool nowait)
+		     const struct memview_edit *edit, unsigned int *nr)
 {
-	struct memview_segment *segment;
-	int usable;
+	struct memview_segment *segment, *found = NULL;
 
-	lockdep_assert_held(&mirror->lock);
-
+	*nr = 0;
+	spin_lock(&mirror->lock);
 	list_for_each_entry(segment, &mirror->segments, node) {
 		if (!memview_segment_matches(segment, edit))
 			continue;
-		usable = memview_segment_usable(segment, nowait);
-		if (usable < 0)
-			return ERR_PTR(usable);
-		if (usable) {
+		if (memview_segment_covers(segment, edit)) {
+			memview_segment_use_locked(segment);
 			list_move(&segment->node, &mirror->segments);
-			return segment;
+			found = segment;
+			break;
 		}
+		++*nr;
 	}
-	return NULL;
+	spin_unlock(&mirror->lock);
+	return found;
 }
 
-static int memview_segment_probe_exec(struct memview_segment *segment,
-				      bool nowait)
+/*
+ * Has the controller a segment to end now? With @all, each that is idle; else those
+ * that have been so for long enough. To be put, or to be given back.
+ */
+static struct memview_segment *
+memview_mirror_take_idle(struct memview_mirror *mirror, bool all)
 {
-	int err;
+	struct memview_segment *segment;
 
-	if (segment->exec_ok)
-		return 0;
-	if (nowait)
-		return -EAGAIN;
-	err = memview_file_probe(segment->file, segment->first,
-				 PROT_READ | PROT_EXEC);
-	if (!err)
-		segment->exec_ok = true;
-	return err;
+	if (list_empty(&mirror->idle))
+		return NULL;
+	spin_lock(&mirror->lock);
+	segment = list_first_entry_or_null(&mirror->idle, struct memview_segment,
+					   idle_node);
+	if (segment && !all &&
+	    time_before(jiffies, segment->idle_since + MEMVIEW_IDLE_TIME))
+		segment = NULL;
+	if (segment)
+		memview_segment_unlist(segment);
+	spin_unlock(&mirror->lock);
+	return segment;
 }
 
-/* Moves the idle segments of a mirror to @list, for good. */
-static void memview_mirror_collect(struct memview_mirror *mirror,
-				   struct list_head *list)
+static void memview_mirror_give_back(struct memview_mirror *mirror,
+				     struct memview_segment *segment)
+{
+	spin_lock(&mirror->lock);
+	segment->idle_since = jiffies;
+	list_move_tail(&segment->idle_node, &mirror->idle);
+	list_add_tail(&segment->node, &mirror->segments);
+	mirror->nr_segments++;
+	spin_unlock(&mirror->lock);
+}
+
+/**
+ * memview_source_collect - end the controller's idle segments
+ * @mirror: the controller's, or NULL
+ * @all: those too that have not been idle for long
+ * @wait: those too that it takes a wait to unmap; else they are left to the next call
+ *
+ * Nobody else can: to unmap can be made to wait for ever, by the controller or by
+ * its userfaultfds, and what waits elsewhere would keep the controller's memory
+ * (R4), or the others' work (R8).
+ *
+ * Context: no lock is held. Does nothing in another process.
+ */
+void memview_source_collect(struct memview_mirror *mirror, bool all, bool wait)
 {
 	struct memview_segment *segment, *next;
+	LIST_HEAD(kept);
 
-	lockdep_assert_held(&mirror->lock);
-
-	list_for_each_entry_safe(segment, next, &mirror->segments, node) {
-		if (!memview_segment_idle(segment))
-			continue;
-		list_move(&segment->node, list);
-		mirror->nr_segments--;
+	if (!mirror || mirror->mm != current->mm)
+		return;
+	while ((segment = memview_mirror_take_idle(mirror, all))) {
+		if (memview_segment_munmap(segment, wait))
+			memview_segment_put(segment);
+		else
+			list_add_tail(&segment->idle_node, &kept);
 	}
+	list_for_each_entry_safe(segment, next, &kept, idle_node)
+		memview_mirror_give_back(mirror, segment);
 }
 
-static void memview_segment_destroy_list(struct list_head *list)
+/* Has the next call of the controller something to wait for at its end? */
+bool memview_source_is_due(struct memview_mirror *mirror)
 {
-	struct memview_segment *segment, *next;
+	struct memview_segment *segment;
+	bool due;
 
-	list_for_each_entry_safe(segment, next, list, node)
-		memview_segment_destroy(segment);
+	if (list_empty(&mirror->idle))
+		return false;
+	spin_lock(&mirror->lock);
+	segment = list_first_entry_or_null(&mirror->idle, struct memview_segment,
+					   idle_node);
+	due = segment &&
+	      !time_before(jiffies, segment->idle_since + MEMVIEW_IDLE_TIME);
+	spin_unlock(&mirror->lock);
+	return due;
 }
 
-static void memview_mirror_queue_gc(struct memview_mirror *mirror)
+/**
+ * memview_source_drop_idle - end what no range needs any more, now
+ * @view: a view of the caller, or one that is nobody's yet
+ *
+ * Return: 0, -EIO, or -EINTR
+ */
+int memview_source_drop_idle(struct memview *view)
 {
-	memview_mirror_get(mirror);
-	if (!queue_delayed_work(memview_wq, &mirror->gc, MEMVIEW_GC_DELAY))
+	struct memview_mirror *mirror = smp_load_acquire(&view->mirror);
+
+	if (mirror && mirror->mm != current->mm)
+		return -EIO;
+	if (mirror)
+		memview_mirror_get(mirror);
+	else
+		mirror = memview_mirror_find_current();
+	if (mirror) {
+		memview_source_collect(mirror, true, true);
 		memview_mirror_put(mirror);
-}
-
-/* Ends what memview_attach_put() could not, in an invalidation. */
-static void memview_attach_reap(struct work_struct *work)
-{
-	struct llist_node *list = llist_del_all(&memview_dead_attaches);
-	struct memview_attach *attach, *next;
-
-	llist_for_each_entry_safe(attach, next, list, reap_node) {
-		struct memview_segment *segment = attach->segment;
-
-		spin_lock(&segment->lock);
-		list_del(&attach->segment_node);
-		spin_unlock(&segment->lock);
-		memview_put(attach->view);
-		kfree_rcu(attach, rcu);
-		memview_mirror_queue_gc(segment->mirror);
-		memview_segment_put(segment);
 	}
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
-static DECLARE_WORK(memview_attach_reap_work, memview_attach_reap);
-
-/* A segment of ours, for the span and what is around it. */
+/* A segment of ours, for the span and, if there are many, for what is around it. */
 static struct memview_segment *
 memview_segment_make(struct memview_mirror *mirror,
-		     const struct memview_edit *edit)
+		     const struct memview_edit *edit, unsigned int nr_segments)
 {
 	pgoff_t first = edit->file_first;
 	pgoff_t last = first + (edit->last - edit->first);
 	pgoff_t wide_first = first, wide_last = last;
 	struct memview_segment *segment;
 
-	memview_segment_span(edit->file, &wide_first, &wide_last);
+	memview_segment_span(mirror, edit->file, nr_segments, &wide_first,
+			     &wide_last);
 	/* A hugetlb file that has shrunk since memview_file_check(). */
 	if (wide_first > first || wide_last < last)
 		return ERR_PTR(-EINVAL);
@@ -818,106 +1029,177 @@ memview_segment_make(struct memview_mirror *mirror,
 	if ((segment == ERR_PTR(-ENOMEM) || segment == ERR_PTR(-EOVERFLOW)) &&
 	    !memview_file_is_hugetlb(edit->file) &&
 	    (wide_first != first || wide_last != last))
-		/* RLIMIT_AS, perhaps: no more than is needed. */
+		/* A limit, perhaps: no more than is needed. */
 		segment = memview_segment_create(mirror, edit, first, last);
 	return segment;
 }
 
+/* To be used. Others may be making theirs at the same time. */
 static struct memview_segment *
-memview_segment_get(struct memview_mirror *mirror,
-		    const struct memview_edit *edit, bool nowait)
+memview_segment_new(struct memview_mirror *mirror,
+		    const struct memview_edit *edit, unsigned int nr_segments)
 {
 	struct memview_segment *segment;
-	LIST_HEAD(idle);
-	int err;
 
-	if (edit->flags & MEMVIEW_MAP_ADOPT) {
-		err = memview_adopt_check(mirror->mm, edit, nowait, NULL);
-		if (err)
-			return ERR_PTR(err);
-	}
-	segment = memview_segment_find(mirror, edit, nowait);
-	if (segment)
-		return segment;
-	if (nowait)
-		return ERR_PTR(-EAGAIN);
+	lockdep_assert_held(&mirror->make_lock);
 
-	if (mirror->nr_segments >= READ_ONCE(memview_max_sources)) {
-		/* What the last operation left idle may not be in the list. */
-		flush_work(&memview_attach_reap_work);
-		memview_mirror_collect(mirror, &idle);
-		memview_segment_destroy_list(&idle);
-		if (mirror->nr_segments >= READ_ONCE(memview_max_sources))
+	if (READ_ONCE(mirror->nr_segments) >= READ_ONCE(memview_max_sources)) {
+		memview_source_collect(mirror, true, true);
+		if (READ_ONCE(mirror->nr_segments) >=
+		    READ_ONCE(memview_max_sources))
 			return ERR_PTR(-EMFILE);
 	}
 
 	if (edit->flags & MEMVIEW_MAP_ADOPT)
 		segment = memview_segment_create(mirror, edit, 0, 0);
 	else
-		segment = memview_segment_make(mirror, edit);
+		segment = memview_segment_make(mirror, edit, nr_segments);
 	if (IS_ERR(segment))
 		return segment;
+	segment->users = 1;
+	spin_lock(&mirror->lock);
 	list_add(&segment->node, &mirror->segments);
 	mirror->nr_segments++;
+	spin_unlock(&mirror->lock);
 	return segment;
+}
+
+static int memview_segment_check_adopted(struct memview_segment *segment,
+					 const struct memview_edit *edit,
+					 bool nowait)
+{
+	struct mm_struct *mm = segment->mirror->mm;
+	int err;
+
+	if (nowait ? !mmap_read_trylock(mm) : mmap_read_lock_killable(mm))
+		return nowait ? -EAGAIN : -EINTR;
+	err = memview_adopt_check(mm, edit, segment->vm_file, NULL);
+	mmap_read_unlock(mm);
+	return err;
+}
+
+static int memview_segment_probe_exec(struct memview_segment *segment,
+				      bool nowait)
+{
+	int err;
+
+	if (READ_ONCE(segment->exec_ok))
+		return 0;
+	if (nowait)
+		return -EAGAIN;
+	err = memview_file_probe(segment->file, segment->first,
+				 PROT_READ | PROT_EXEC, NULL);
+	if (!err)
+		WRITE_ONCE(segment->exec_ok, true);
+	return err;
+}
+
+/**
+ * memview_source_get - the segment that a new range is to map
+ * @mirror: of the current process
+ * @edit: what to map
+ * @nowait: -EAGAIN rather than wait for a lock, or make a mapping
+ *
+ * Finds, makes or adopts it. It is not collected until memview_source_put().
+ *
+ * Context: no lock is held: to map a file can be made to wait for ever. Can be
+ *	killed.
+ * Return: a segment, or the error of mmap(2); -EMFILE, -EINTR, -EAGAIN; those of
+ * memview_adopt_check()
+ */
+struct memview_segment *memview_source_get(struct memview_mirror *mirror,
+					   const struct memview_edit *edit,
+					   bool nowait)
+{
+	struct memview_segment *segment;
+	unsigned int nr;
+	int err = 0;
+
+	segment = memview_segment_find(mirror, edit, &nr);
+	if (segment && segment->adopted)
+		err = memview_segment_check_adopted(segment, edit, nowait);
+	if (!segment) {
+		if (nowait)
+			return ERR_PTR(-EAGAIN);
+		if (mutex_lock_killable(&mirror->make_lock))
+			return ERR_PTR(-EINTR);
+		segment = memview_segment_find(mirror, edit, &nr);
+		if (!segment)
+			segment = memview_segment_new(mirror, edit, nr);
+		mutex_unlock(&mirror->make_lock);
+		if (IS_ERR(segment))
+			return segment;
+	}
+	if (!err && (edit->flags & MEMVIEW_MAP_EXEC))
+		err = memview_segment_probe_exec(segment, nowait);
+	if (err) {
+		memview_segment_unuse(segment);
+		return ERR_PTR(err);
+	}
+	return segment;
+}
+
+void memview_source_put(struct memview_segment *segment)
+{
+	memview_segment_unuse(segment);
+}
+
+/* As good as memview_attach_get(), for who must not allocate then. */
+struct memview_attach *memview_attach_alloc(struct memview *view,
+					    struct memview_segment *segment)
+{
+	struct memview_attach *attach;
+	bool found;
+
+	/* As a rule it is there, from the range before. */
+	spin_lock(&segment->lock);
+	attach = list_first_entry_or_null(&segment->attaches,
+					  struct memview_attach, segment_node);
+	found = attach && attach->view == view;
+	spin_unlock(&segment->lock);
+	if (found)
+		return NULL;
+	return kzalloc(sizeof(*attach), GFP_KERNEL_ACCOUNT) ?:
+	       ERR_PTR(-ENOMEM);
 }
 
 /**
  * memview_attach_get - what a new range is to be attached to
- * @mirror: of the current process
  * @view: its ops_lock is held
- * @edit: what to map
- * @nowait: -EAGAIN rather than wait for a lock, or make a mapping
+ * @segment: used by the caller
+ * @spare: of memview_attach_alloc(), NULL or taken
  *
- * Finds, makes or adopts the segment, and finds or makes the view's attach to
- * it.
+ * Finds or makes the view's attach to the segment.
  *
- * Return: an attach with a reference, or the error of mmap(2); -EMFILE,
- * -EINTR, -EAGAIN; those of memview_adopt_check()
+ * Return: an attach with a reference, or NULL without memory
  */
-struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
-					  struct memview *view,
-					  const struct memview_edit *edit,
-					  bool nowait)
+struct memview_attach *memview_attach_get(struct memview *view,
+					  struct memview_segment *segment,
+					  struct memview_attach **spare)
 {
-	struct memview_segment *segment;
 	struct memview_attach *attach;
-	int err;
 
 	lockdep_assert_held(&view->ops_lock);
-
-	if (!nowait)
-		mutex_lock(&mirror->lock);
-	else if (!mutex_trylock(&mirror->lock))
-		return ERR_PTR(-EAGAIN);
-	segment = memview_segment_get(mirror, edit, nowait);
-	if (IS_ERR(segment)) {
-		mutex_unlock(&mirror->lock);
-		return ERR_CAST(segment);
-	}
-	if (edit->flags & MEMVIEW_MAP_EXEC) {
-		err = memview_segment_probe_exec(segment, nowait);
-		if (err)
-			goto err_unlock;
-	}
 
 	list_for_each_entry(attach, &view->attaches, view_node) {
 		if (attach->segment == segment) {
 			kref_get(&attach->ref);
-			goto out_unlock;
+			return attach;
 		}
 	}
 
-	attach = kzalloc(sizeof(*attach), GFP_KERNEL_ACCOUNT);
-	if (!attach) {
-		err = -ENOMEM;
-		goto err_unlock;
-	}
+	/* It was there, and went before we had the lock: not often. */
+	attach = *spare ?: kzalloc(sizeof(*attach),
+				   GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
+	*spare = NULL;
+	if (!attach)
+		return NULL;
 	kref_init(&attach->ref);
 	INIT_LIST_HEAD(&attach->view_node);
 	attach->ranges = RB_ROOT_CACHED;
 	memview_get(view);
 	attach->view = view;
+	memview_segment_use(segment);
 	kref_get(&segment->ref);
 	attach->segment = segment;
 	spin_lock(&segment->lock);
@@ -927,26 +1209,25 @@ struct memview_attach *memview_attach_get(struct memview_mirror *mirror,
 	spin_lock(&view->lock);
 	list_add(&attach->view_node, &view->attaches);
 	spin_unlock(&view->lock);
-out_unlock:
-	mutex_unlock(&mirror->lock);
 	return attach;
-
-err_unlock:
-	if (memview_segment_idle(segment))
-		memview_mirror_queue_gc(mirror);
-	mutex_unlock(&mirror->lock);
-	return ERR_PTR(err);
 }
 
 static void memview_attach_release(struct kref *ref)
 {
 	struct memview_attach *attach =
 		container_of(ref, struct memview_attach, ref);
+	struct memview_segment *segment = attach->segment;
 
-	llist_add(&attach->reap_node, &memview_dead_attaches);
-	queue_work(memview_wq, &memview_attach_reap_work);
+	spin_lock(&segment->lock);
+	list_del(&attach->segment_node);
+	spin_unlock(&segment->lock);
+	memview_put(attach->view);
+	kfree_rcu(attach, rcu);
+	memview_segment_unuse(segment);
+	memview_segment_put(segment);
 }
 
+/* Sleeps in no case: an invalidation may have the last reference. */
 void memview_attach_put(struct memview_attach *attach)
 {
 	kref_put(&attach->ref, memview_attach_release);
@@ -973,213 +1254,191 @@ void memview_attach_put_list(struct list_head *idle)
 	}
 }
 
-static void memview_mirror_gc(struct work_struct *work)
-{
-	struct memview_mirror *mirror =
-		container_of(work, struct memview_mirror, gc.work);
-	LIST_HEAD(idle);
-
-	mutex_lock(&mirror->lock);
-	memview_mirror_collect(mirror, &idle);
-	mutex_unlock(&mirror->lock);
-	memview_segment_destroy_list(&idle);
-	memview_mirror_put(mirror);
-}
-
 void memview_mirror_get(struct memview_mirror *mirror)
 {
 	kref_get(&mirror->ref);
 }
 
-static void memview_mirror_free(struct work_struct *work)
+static void memview_mirror_release(struct kref *ref)
 {
 	struct memview_mirror *mirror =
-		container_of(work, struct memview_mirror, free_work);
+		container_of(ref, struct memview_mirror, ref);
+	struct memview_mm *space = mirror->space;
 
-	mmu_interval_notifier_remove(&mirror->notifier);
+	spin_lock(&space->lock);
+	if (space->mirror == mirror)
+		space->mirror = NULL;
+	spin_unlock(&space->lock);
+	memview_mm_put(space);
 	mmdrop(mirror->mm);
 	kfree(mirror);
 }
 
-static void memview_mirror_release(struct kref *ref)
-	__releases(&memview_mirrors_lock)
-{
-	struct memview_mirror *mirror =
-		container_of(ref, struct memview_mirror, ref);
-
-	list_del(&mirror->node);
-	spin_unlock(&memview_mirrors_lock);
-	queue_work(memview_wq, &mirror->free_work);
-}
-
+/* Sleeps in no case. */
 void memview_mirror_put(struct memview_mirror *mirror)
 {
-	kref_put_lock(&mirror->ref, memview_mirror_release,
-		      &memview_mirrors_lock);
+	kref_put(&mirror->ref, memview_mirror_release);
 }
 
-/* Makes @view one of the controller's: it dies with it (R4). */
+/**
+ * memview_mirror_add - make a view one of the controller's: it dies with it (R4)
+ * @mirror: of the current process, so it does not end now
+ * @view: has none; its ops_lock is held
+ */
 void memview_mirror_add(struct memview_mirror *mirror, struct memview *view)
 {
 	lockdep_assert_held(&view->ops_lock);
 
-	/* memview_populate() looks without the lock. */
-	smp_store_release(&view->mirror, mirror);
-	spin_lock(&mirror->views_lock);
+	memview_mirror_get(mirror);
+	spin_lock(&mirror->lock);
 	list_add(&view->mirror_node, &mirror->views);
-	spin_unlock(&mirror->views_lock);
+	spin_unlock(&mirror->lock);
+	/* Who looks without the lock finds all of the mirror. */
+	smp_store_release(&view->mirror, mirror);
 }
 
 void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view)
 {
-	spin_lock(&mirror->views_lock);
+	spin_lock(&mirror->lock);
 	list_del(&view->mirror_node);
-	spin_unlock(&mirror->views_lock);
+	spin_unlock(&mirror->lock);
 }
 
-static bool memview_mirror_invalidate(struct mmu_interval_notifier *notifier,
-				      const struct mmu_notifier_range *range,
-				      unsigned long cur_seq)
+/* No segment is kept any more. Nothing is unmapped. */
+static void memview_mirror_end(struct memview_mirror *mirror)
 {
-	struct memview_mirror *mirror =
-		container_of(notifier, struct memview_mirror, notifier);
-	struct memview *view;
+	struct memview_segment *segment;
 
-	spin_lock(&mirror->views_lock);
-	mmu_interval_set_seq(notifier, cur_seq);
-	if (range->event == MMU_NOTIFY_RELEASE)
-		list_for_each_entry(view, &mirror->views, mirror_node)
-			memview_revoke_later(view);
-	spin_unlock(&mirror->views_lock);
-	return true;
+	spin_lock(&mirror->lock);
+	mirror->ended = true;
+	spin_unlock(&mirror->lock);
+	while ((segment = memview_mirror_take_idle(mirror, true)))
+		memview_segment_put(segment);
 }
 
-static const struct mmu_interval_notifier_ops memview_mirror_ops = {
-	.invalidate = memview_mirror_invalidate,
-};
-
-static struct memview_mirror *memview_mirror_find(struct mm_struct *mm)
+static struct memview_mirror *memview_mirror_of(struct memview_mm *space)
 {
 	struct memview_mirror *mirror;
 
-	lockdep_assert_held(&memview_mirrors_lock);
+	spin_lock(&space->lock);
+	mirror = space->mirror;
+	if (mirror && !kref_get_unless_zero(&mirror->ref))
+		mirror = NULL;
+	spin_unlock(&space->lock);
+	return mirror;
+}
 
-	list_for_each_entry(mirror, &memview_mirrors, node) {
-		if (mirror->mm == mm) {
-			memview_mirror_get(mirror);
-			return mirror;
-		}
-	}
-	return NULL;
+/**
+ * memview_source_release - an address space ends
+ * @space: which
+ *
+ * Its views are revoked, by work: here a notifier is being told.
+ */
+void memview_source_release(struct memview_mm *space)
+{
+	struct memview_mirror *mirror = memview_mirror_of(space);
+	struct memview *view;
+
+	if (!mirror)
+		return;
+	spin_lock(&mirror->lock);
+	list_for_each_entry(view, &mirror->views, mirror_node)
+		memview_revoke_later(view);
+	spin_unlock(&mirror->lock);
+	memview_mirror_end(mirror);
+	memview_mirror_put(mirror);
+}
+
+/* The mirror of this process's address space, with a reference, or NULL. */
+struct memview_mirror *memview_mirror_find_current(void)
+{
+	struct memview_mm *space = memview_mm_find(current->mm);
+	struct memview_mirror *mirror;
+
+	if (!space)
+		return NULL;
+	mirror = memview_mirror_of(space);
+	memview_mm_put(space);
+	return mirror;
 }
 
 /**
  * memview_mirror_get_current - the mirror of this process's address space
  * @nowait: -EAGAIN rather than make one
  *
- * Return: it, with a reference, or -ENOMEM, -EINTR, or -EAGAIN
+ * Context: no lock is held; can be killed.
+ * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR, -EAGAIN
  */
 struct memview_mirror *memview_mirror_get_current(bool nowait)
 {
 	struct memview_mirror *mirror, *found;
-	int err;
+	struct memview_mm *space;
 
-	spin_lock(&memview_mirrors_lock);
-	found = memview_mirror_find(current->mm);
-	spin_unlock(&memview_mirrors_lock);
+	found = memview_mirror_find_current();
 	if (found)
 		return found;
-	/* Its notifier takes the mmap_lock, and all locks of the mappings. */
 	if (nowait)
 		return ERR_PTR(-EAGAIN);
+	space = memview_mm_get_current(false);
+	if (IS_ERR(space))
+		return ERR_CAST(space);
 
 	mirror = kzalloc(sizeof(*mirror), GFP_KERNEL_ACCOUNT);
-	if (!mirror)
+	if (!mirror) {
+		memview_mm_put(space);
 		return ERR_PTR(-ENOMEM);
-	kref_init(&mirror->ref);
-	mirror->mm = current->mm;
-	mutex_init(&mirror->lock);
-	INIT_LIST_HEAD(&mirror->segments);
-	spin_lock_init(&mirror->views_lock);
-	INIT_LIST_HEAD(&mirror->views);
-	INIT_DELAYED_WORK(&mirror->gc, memview_mirror_gc);
-	INIT_WORK(&mirror->free_work, memview_mirror_free);
-
-	err = mmu_interval_notifier_insert(&mirror->notifier, mirror->mm, 0,
-					   PAGE_SIZE, &memview_mirror_ops);
-	if (err) {
-		kfree(mirror);
-		return ERR_PTR(err);
 	}
-	mmgrab(mirror->mm);
+	kref_init(&mirror->ref);
+	mmgrab(current->mm);
+	mirror->mm = current->mm;
+	mirror->space = space;
+	mutex_init(&mirror->make_lock);
+	spin_lock_init(&mirror->lock);
+	INIT_LIST_HEAD(&mirror->segments);
+	INIT_LIST_HEAD(&mirror->idle);
+	INIT_LIST_HEAD(&mirror->views);
+	init_llist_head(&mirror->reap);
+	INIT_WORK(&mirror->reap_work, memview_mirror_reap);
 
-	spin_lock(&memview_mirrors_lock);
-	found = memview_mirror_find(mirror->mm);
-	if (!found)
-		list_add(&mirror->node, &memview_mirrors);
-	spin_unlock(&memview_mirrors_lock);
-
+	spin_lock(&space->lock);
+	found = space->mirror;
+	if (!found || !kref_get_unless_zero(&found->ref)) {
+		/* One that is on its way out does not look back. */
+		space->mirror = mirror;
+		found = NULL;
+	}
+	spin_unlock(&space->lock);
 	if (found) {
-		memview_mirror_free(&mirror->free_work);
+		memview_mirror_put(mirror);
 		return found;
 	}
 	return mirror;
 }
 
-static struct memview_mirror *memview_mirror_any(void)
+int __init memview_source_init(void)
 {
-	struct memview_mirror *mirror;
-
-	spin_lock(&memview_mirrors_lock);
-	mirror = list_first_entry_or_null(&memview_mirrors,
-					  struct memview_mirror, node);
-	if (mirror)
-		memview_mirror_get(mirror);
-	spin_unlock(&memview_mirrors_lock);
-	return mirror;
+	memview_source_wq = alloc_workqueue("memory-view-sources", WQ_UNBOUND, 0);
+	return memview_source_wq ? 0 : -ENOMEM;
 }
 
-/**
- * memview_source_drop_idle - take down the idle sources of the controller, now
- * @view: a view of the controller's, who calls
- *
- * Return: 0, -EIO from another address space, or -EINTR
+/*
+ * The module goes. No view is left; what is idle stays mapped where it is, as the
+ * plain mapping of a file that it is.
  */
-int memview_source_drop_idle(struct memview *view)
-{
-	struct memview_mirror *mirror;
-	LIST_HEAD(idle);
-
-	if (mutex_lock_killable(&view->ops_lock))
-		return -EINTR;
-	mirror = view->mirror;
-	if (mirror)
-		memview_mirror_get(mirror);
-	mutex_unlock(&view->ops_lock);
-	if (!mirror)
-		return 0;
-	if (mirror->mm != current->mm) {
-		memview_mirror_put(mirror);
-		return -EIO;
-	}
-	/* What the last operation left idle may not be in the list. */
-	flush_work(&memview_attach_reap_work);
-	mutex_lock(&mirror->lock);
-	memview_mirror_collect(mirror, &idle);
-	mutex_unlock(&mirror->lock);
-	memview_segment_destroy_list(&idle);
-	memview_mirror_put(mirror);
-	return 0;
-}
-
-/* No view is left: collect what is idle now, not when its time has come. */
 void memview_source_exit(void)
 {
 	struct memview_mirror *mirror;
+	struct memview_mm *space;
 
 	flush_workqueue(memview_wq);
-	while ((mirror = memview_mirror_any())) {
-		flush_delayed_work(&mirror->gc);
-		memview_mirror_put(mirror);
+	while ((space = memview_mm_any())) {
+		mirror = memview_mirror_of(space);
+		if (mirror) {
+			memview_mirror_end(mirror);
+			memview_mirror_put(mirror);
+		}
+		memview_mm_put(space);
+		flush_workqueue(memview_source_wq);
 	}
+	destroy_workqueue(memview_source_wq);
 }

@@ -21,21 +21,25 @@
 #include "memview.h"
 #include "trace.h"
 
+/* May this process do it, as far as can be seen without ops_lock? */
+static int memview_update_check(struct memview *view)
+{
+	struct memview_mirror *mirror = memview_controller(view);
+
+	if (READ_ONCE(view->dead) || READ_ONCE(view->revoking))
+		return -ESHUTDOWN;
+	return mirror && mirror->mm != current->mm ? -EIO : 0;
+}
+
 /* Starts a table operation; with 0, mutex_unlock() must follow. */
 static int memview_update_begin(struct memview *view, bool nowait)
 {
-	int err = 0;
+	int err;
 
-	if (nowait) {
-		if (!mutex_trylock(&view->ops_lock))
-			return -EAGAIN;
-	} else if (mutex_lock_killable(&view->ops_lock)) {
-		return -EINTR;
-	}
-	if (view->dead || READ_ONCE(view->revoking))
-		err = -ESHUTDOWN;
-	else if (view->mirror && view->mirror->mm != current->mm)
-		err = -EIO;
+	if (nowait ? !mutex_trylock(&view->ops_lock) :
+		     mutex_lock_killable(&view->ops_lock))
+		return nowait ? -EAGAIN : -EINTR;
+	err = memview_update_check(view);
 	if (err)
 		mutex_unlock(&view->ops_lock);
 	return err;
@@ -55,49 +59,45 @@ static bool memview_edit_same_source(const struct memview_edit *edit,
 	pgoff_t file_last = edit->file_first + (edit->last - edit->first);
 	struct memview_segment *segment;
 
-	if (!before || !before->attach || before->file != edit->file ||
+	if (!before || !before->segment || before->file != edit->file ||
 	    (before->flags ^ edit->flags) & MEMVIEW_MAP_RIGHTS)
 		return false;
 	/* Each span that is to be adopted is looked at. */
 	if ((before->flags | edit->flags) & MEMVIEW_MAP_ADOPT)
 		return false;
-	segment = before->attach->segment;
+	segment = before->segment;
 	return edit->file_first >= segment->first && file_last <= segment->last;
 }
 
-/* The source of what is to be mapped. */
-static int memview_edit_attach(struct memview *view, struct memview_edit *edit,
-			       const struct memview_edit *before, bool nowait)
+/*
+ * Would the first edit meet something, as things stand? Then no source need be
+ * made for it; if that cannot be seen now, it will be found out later.
+ */
+static bool memview_edit_meets(struct memview *view,
+			       const struct memview_edit *edit)
 {
-	struct memview_mirror *mirror = view->mirror;
-	struct memview_attach *attach;
+	bool meets = false;
 
-	if (memview_edit_same_source(edit, before)) {
-		edit->attach = before->attach;
-		kref_get(&edit->attach->ref);
-		return 0;
+	if (!(edit->flags & MEMVIEW_MAP_REPLACE) &&
+	    mutex_trylock(&view->ops_lock)) {
+		meets = !memview_is_free(view, edit->first, edit->last);
+		mutex_unlock(&view->ops_lock);
 	}
-	if (!mirror) {
-		mirror = memview_mirror_get_current(nowait);
-		if (IS_ERR(mirror))
-			return PTR_ERR(mirror);
-	}
-	attach = memview_attach_get(mirror, view, edit, nowait);
-	if (IS_ERR(attach)) {
-		if (!view->mirror)
-			memview_mirror_put(mirror);
-		return PTR_ERR(attach);
-	}
-	if (!view->mirror)
-		memview_mirror_add(mirror, view);
-	edit->attach = attach;
-	return 0;
+	return meets;
 }
 
-/* @before: the edit before this one, or NULL. */
-static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
-				const struct memview_edit *before, bool nowait)
+/*
+ * The source of what is to be mapped, with no lock held. @before: the edit before
+ * this one, or NULL. @mirror: NULL, or the caller's; is got for the first.
+ */
+static int memview_edit_find_source(struct memview *view,
+				    struct memview_edit *edit,
+				    const struct memview_edit *before,
+				    struct memview_mirror **mirror, bool nowait)
 {
+	struct memview_segment *segment;
+	struct memview_attach *spare;
+
 	if (edit->kind == MEMVIEW_EDIT_RESIZE)
 		return 0;
 	if (edit->last >= memview_size(view) >> PAGE_SHIFT)
@@ -107,11 +107,50 @@ static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
 	/* Populating waits, for as long as it takes. */
 	if (nowait && (edit->flags & MEMVIEW_MAP_POPULATE))
 		return -EAGAIN;
-	/* The first meets this very table: no source is made for nothing. */
-	if (!before && !(edit->flags & MEMVIEW_MAP_REPLACE) &&
-	    !memview_is_free(view, edit->first, edit->last))
+	if (!before && memview_edit_meets(view, edit))
 		return -EEXIST;
-	return memview_edit_attach(view, edit, before, nowait);
+	if (memview_edit_same_source(edit, before)) {
+		edit->segment = before->segment;
+		return 0;
+	}
+	if (!*mirror) {
+		*mirror = memview_mirror_get_current(nowait);
+		if (IS_ERR(*mirror)) {
+			int err = PTR_ERR(*mirror);
+
+			*mirror = NULL;
+			return err;
+		}
+	}
+	segment = memview_source_get(*mirror, edit, nowait);
+	if (IS_ERR(segment))
+		return PTR_ERR(segment);
+	edit->segment = segment;
+	edit->uses_segment = true;
+	spare = memview_attach_alloc(view, segment);
+	if (IS_ERR(spare))
+		return PTR_ERR(spare);
+	edit->spare = spare;
+	return 0;
+}
+
+/* @before: the edit before this one, or NULL. */
+static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
+				const struct memview_edit *before)
+{
+	if (edit->kind == MEMVIEW_EDIT_RESIZE)
+		return 0;
+	if (edit->last >= memview_size(view) >> PAGE_SHIFT)
+		return -ERANGE;
+	if (edit->kind != MEMVIEW_EDIT_MAP)
+		return 0;
+	if (before && before->attach && before->segment == edit->segment) {
+		edit->attach = before->attach;
+		kref_get(&edit->attach->ref);
+		return 0;
+	}
+	edit->attach = memview_attach_get(view, edit->segment, &edit->spare);
+	return edit->attach ? 0 : -ENOMEM;
 }
 
 /* Under memview.lock, so there are few: what is mapped keeps what it needs. */
@@ -388,44 +427,20 @@ static int memview_update_commit(struct memview_change *change,
 	return 0;
 }
 
-/**
- * memview_update - a table operation
- * @view: the view
- * @edits: what to do, in this order, all or nothing; afterwards they are in
- *	another order, and only @file is of use
- * @nr: entries of @edits
- * @nowait: wait neither for another operation nor for the controller
- * @result: what has come of it
- *
- * Return: 0 when no CPU can use any more what has been taken away; -EAGAIN when
- * it would have to wait; or the errnos of the ioctls
- */
-int memview_update(struct memview *view, struct memview_edit *edits,
-		   unsigned int nr, bool nowait, struct memview_result *result)
+/* With ops_lock held. @mirror: of what is mapped, or NULL. */
+static int memview_update_locked(struct memview_change *change,
+				 struct memview_edit *edits, unsigned int nr,
+				 struct memview_mirror *mirror,
+				 struct memview_result *result)
 {
-	struct memview_change change;
-	unsigned int i, maps = 0;
+	struct memview *view = change->view;
+	unsigned int i;
 	int err = 0;
 
-	result->failed = nr;
-	result->removed = 0;
-	memview_change_init(&change, view);
-	for (i = 0; i < nr; i++)
-		maps += edits[i].kind == MEMVIEW_EDIT_MAP;
-	/* Nobody waits for us yet. */
-	if (maps > MEMVIEW_SPARES_KEPT)
-		err = memview_change_reserve(&change, maps);
-	if (!err)
-		err = memview_update_begin(view, nowait);
-	if (err) {
-		memview_change_drop(&change);
-		return err;
-	}
-	memview_change_start(&change);
-
+	memview_change_start(change);
 	for (i = 0; i < nr; i++) {
 		err = memview_edit_prepare(view, &edits[i],
-					   i ? &edits[i - 1] : NULL, nowait);
+					   i ? &edits[i - 1] : NULL);
 		if (err) {
 			result->failed = i;
 			break;
@@ -438,13 +453,126 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 		}
 	}
 	if (!err)
-		err = memview_change_reserve(&change, MEMVIEW_SPARES_KEPT);
+		err = memview_change_reserve(change, MEMVIEW_SPARES_KEPT);
 	if (!err)
-		err = memview_update_commit(&change, edits, nr, result);
+		err = memview_update_commit(change, edits, nr, result);
 	if (err)
 		memview_edits_put_all(view, edits, nr);
-	memview_change_end(&change);
+	else if (mirror && !view->mirror)
+		/* Not before: what has failed has changed nothing (R5). */
+		memview_mirror_add(mirror, view);
+	memview_change_end(change);
+	return err;
+}
+
+/* @mirror: of what is mapped, or NULL. */
+static int memview_update_run(struct memview *view, struct memview_edit *edits,
+			      unsigned int nr, struct memview_mirror *mirror,
+			      bool nowait, struct memview_result *result)
+{
+	struct memview_change change;
+	unsigned int i, maps = 0;
+	int err = 0;
+
+	memview_change_init(&change, view);
+	for (i = 0; i < nr; i++)
+		maps += edits[i].kind == MEMVIEW_EDIT_MAP;
+	/* Nobody waits for us yet. */
+	if (maps > MEMVIEW_SPARES_KEPT)
+		err = memview_change_reserve(&change, maps);
+	if (!err)
+		err = memview_update_begin(view, nowait);
+	if (err) {
+		memview_change_drop(&change);
+		return err;
+	}
+	err = memview_update_locked(&change, edits, nr, mirror, result);
 	mutex_unlock(&view->ops_lock);
+	return err;
+}
+
+/* The sources of all edits, with no lock held. */
+static int memview_edits_find_sources(struct memview *view,
+				      struct memview_edit *edits,
+				      unsigned int nr,
+				      struct memview_mirror **mirror,
+				      bool nowait, struct memview_result *result)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < nr; i++) {
+		err = memview_edit_find_source(view, &edits[i],
+					       i ? &edits[i - 1] : NULL,
+					       mirror, nowait);
+		if (err) {
+			result->failed = i;
+			return err;
+		}
+		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1) {
+			cond_resched();
+			err = memview_stopped(view);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static void memview_edits_put_sources(struct memview_edit *edits,
+				      unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		kfree(edits[i].spare);
+		if (edits[i].uses_segment)
+			memview_source_put(edits[i].segment);
+		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1)
+			cond_resched();
+	}
+}
+
+/**
+ * memview_update - a table operation
+ * @view: the view
+ * @edits: what to do, in this order, all or nothing; afterwards they are in
+ *	another order, and only @file is of use
+ * @nr: entries of @edits
+ * @nowait: wait neither for another operation nor for the controller
+ * @result: what has come of it
+ *
+ * What can be made to wait for ever, to map and unmap files in the controller,
+ * comes before and after all locks.
+ *
+ * Return: 0 when no CPU can use any more what has been taken away; -EAGAIN when
+ * it would have to wait; or the errnos of the ioctls
+ */
+int memview_update(struct memview *view, struct memview_edit *edits,
+		   unsigned int nr, bool nowait, struct memview_result *result)
+{
+	struct memview_mirror *bound = memview_controller(view);
+	struct memview_mirror *mirror = bound;
+	int err;
+
+	result->failed = nr;
+	result->removed = 0;
+	err = memview_update_check(view);
+	if (err)
+		return err;
+	if (nowait && bound && memview_source_is_due(bound))
+		return -EAGAIN;
+
+	err = memview_edits_find_sources(view, edits, nr, &mirror, nowait,
+					 result);
+	if (!err)
+		err = memview_update_run(view, edits, nr, mirror, nowait,
+					 result);
+	memview_edits_put_sources(edits, nr);
+	if (!nowait)
+		memview_source_collect(mirror, false, false);
+	if (mirror && !bound)
+		memview_mirror_put(mirror);
 	return err;
 }
 

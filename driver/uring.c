@@ -23,6 +23,7 @@ int memview_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	/* User space may be changing it: each byte is read once. */
 	u64 arg = READ_ONCE(sqe_cmd->arg);
 	u32 flags = READ_ONCE(sqe_cmd->flags);
+	int ret;
 
 	if (flags & ~MEMVIEW_SQE_INLINE || READ_ONCE(sqe_cmd->__pad))
 		return -EINVAL;
@@ -39,5 +40,7 @@ int memview_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 			return -EINVAL;
 		call.uarg = u64_to_user_ptr(arg);
 	}
-	return memview_call(view, &call);
+	ret = memview_call(view, &call);
+	/* There is no system call to start again. */
+	return ret == -ERESTARTNOINTR ? -EINTR : ret;
 }

@@ -240,6 +240,19 @@ void memview_revoke(struct memview *view)
 	mutex_unlock(&view->ops_lock);
 }
 
+/* The same. When it is killed, others do the rest, and it returns -EINTR. */
+int memview_revoke_killable(struct memview *view)
+{
+	WRITE_ONCE(view->revoking, true);
+	if (mutex_lock_killable(&view->ops_lock)) {
+		memview_revoke_later(view);
+		return -EINTR;
+	}
+	memview_revoke_locked(view);
+	mutex_unlock(&view->ops_lock);
+	return 0;
+}
+
 /* The same, unless it would have to wait for another operation. */
 bool memview_try_revoke(struct memview *view)
 {
