@@ -843,10 +843,12 @@ char *uffd_event(int uffd, uint64_t *flags)
 	return (char *)(uintptr_t)(msg.arg.pagefault.address & -PAGE);
 }
 
-void wait_for_old_sources(void)
+void drop_old_sources(void)
 {
-	for (int i = 0; i < 60; i++)
-		nap();
+	int ctl = EXPECT_OK(mv_open());
+
+	EXPECT_OK(mv_drop_idle(ctl));
+	close(ctl);
 }
 
 long op_thaw(const long *a)

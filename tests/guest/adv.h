@@ -67,13 +67,8 @@ void uffd_register(int uffd, char *at, size_t len, uint64_t mode);
 /* Waits until somebody faults; returns where. */
 char *uffd_event(int uffd, uint64_t *flags);
 
-/*
- * Before a file system is frozen: sources of the case before go 0.1 s after it.
- * Their munmap(2) would wait for a fault that waits for the thaw, and every fault
- * of this process for the munmap(2). (What a case has cut out of its own sources
- * may stay mapped: that they are gone does not show in /proc/self/maps.)
- */
-void wait_for_old_sources(void);
+/* Sources of cases before, which are kept to be used again: this process has none. */
+void drop_old_sources(void);
 /* Thaws the file system of a file when shared->ready is set, or after long. */
 long op_thaw(const long *a);
 

@@ -91,6 +91,11 @@ int mv_revoke(int ctl)
 	return ioctl(ctl, MEMVIEW_REVOKE);
 }
 
+int mv_drop_idle(int ctl)
+{
+	return ioctl(ctl, MEMVIEW_DROP_IDLE);
+}
+
 int mv_info(int ctl, struct memview_info *info)
 {
 	memset(info, 0, sizeof(*info));

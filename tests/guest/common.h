@@ -99,6 +99,7 @@ int mv_protect(int ctl, uint64_t mem_offset, uint64_t size, uint32_t flags);
 int mv_viewfd(int ctl);
 int mv_viewfd_rights(int ctl, uint32_t rights);
 int mv_revoke(int ctl);
+int mv_drop_idle(int ctl);
 int mv_info(int ctl, struct memview_info *info);
 int mv_query(int ctl, uint64_t mem_offset, struct memview_range_info *ranges,
 	     uint32_t count, struct memview_query_info *out);
@@ -200,7 +201,7 @@ int make_file(enum backing b, size_t size, unsigned long base);
 
 /* Counters of /proc/self/fdinfo: "size", "ranges", "sources", "faults", "zaps". */
 unsigned long long fdinfo(int ctl, const char *key);
-/* Idle sources are collected by a work item, some time after the last unmap. */
+/* Some things end by work, a moment after the call that ends them. */
 #define POLL_SECONDS 30
 #define EVENTUALLY(cond) ({ \
 	bool ok_ = false; \

@@ -266,7 +266,7 @@ static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
 	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
 	EXPECT_OK(fsync(f->file));
 	READS(f, 1, WORD(1));
-	wait_for_old_sources();
+	drop_old_sources();
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
 	START(f->peer, op_write, AT(f, 1), (long)SECRET);

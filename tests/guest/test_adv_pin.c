@@ -293,7 +293,8 @@ static void no_pin_is_left(struct fixture *f)
 	fd = peer_send_fd(f->peer, make_file(MEMFD, f->file_size, 0));
 	CALL(f->peer, op_ring_rw, IORING_OP_READ, fd, AT(f, 3), PAGE, IOSQE_ASYNC);
 	unmap_pages(f, 0, NR);
-	/* EBUSY with a writable mapping, until the source is collected, or a pin. */
+	/* EBUSY with a writable mapping, the idle source's, or a pin. */
+	EXPECT_OK(mv_drop_idle(f->ctl));
 	if (!EVENTUALLY(!fcntl(f->file, F_ADD_SEALS, F_SEAL_WRITE)))
 		fail_msg("F_SEAL_WRITE: %s: something still has the pages", strerror(errno));
 }

@@ -111,7 +111,7 @@ static void waiting_for_a_frozen_file_system_holds_no_lock_of_the_peer(struct fi
 	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_LAZY_WRITE);
 	EXPECT_OK(fsync(f->file));
 	READS(f, 1, WORD(1));
-	wait_for_old_sources();
+	drop_old_sources();
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
 	tid = CALL(f->peer, op_access_in_a_thread, AT(f, 1), true).ret;

@@ -291,7 +291,7 @@ static void peer_data_reaches_the_disk(struct fixture *f)
 		assert_int_equal(word_on_disk(f, i), 300 + i);
 	/* Once more from the disk, with nothing left in memory. */
 	unmap_pages(f, 0, 32);
-	assert_true(EVENTUALLY(fdinfo(f->ctl, "sources") == 0));
+	EXPECT_OK(mv_drop_idle(f->ctl));
 	drop_caches();
 	for (int i = 0; i < 32; i++)
 		assert_int_equal(file_word(f->file, i * PAGE), 300 + i);

@@ -289,9 +289,14 @@ static bool is_mapped(uint64_t addr)
 	return !msync((void *)(uintptr_t)addr, PAGE, MS_ASYNC) || errno != ENOMEM;
 }
 
-static void idle_sources_are_collected(struct fixture *f)
+enum end_of_idle {
+	BY_THE_NEXT_CALL, BY_A_CALL_OF_ANOTHER_VIEW, BY_DROP_IDLE, BY_REVOKE, BY_CLOSE,
+};
+
+static void idle_source_ends(struct fixture *f)
 {
 	uint64_t source;
+	int other;
 
 	map_pages(f, 0, 0, 8, RW);
 	READS(f, 0, WORD(0));
@@ -299,8 +304,31 @@ static void idle_sources_are_collected(struct fixture *f)
 	source = source_addr_at(f->ctl, 0);
 	assert_true(is_mapped(source));
 	unmap_pages(f, 0, 8);
-	assert_true(EVENTUALLY(fdinfo(f->ctl, "sources") == 0));
-	assert_true(EVENTUALLY(!is_mapped(source)));
+	assert_int_equal(fdinfo(f->ctl, "sources"), 0);
+	switch (f->tc->param) {
+	case BY_THE_NEXT_CALL:
+		assert_true(EVENTUALLY(!mv_unmap(f->ctl, 0, PAGE, NULL) &&
+				       !is_mapped(source)));
+		break;
+	case BY_A_CALL_OF_ANOTHER_VIEW:
+		other = EXPECT_OK(mv_open());
+		EXPECT_OK(mv_set_size(other, PAGE));
+		EXPECT_OK(mv_map(other, make_file(MEMFD, PAGE, 0), 0, PAGE, 0, R));
+		assert_true(EVENTUALLY(!mv_unmap(other, 0, PAGE, NULL) &&
+				       !is_mapped(source)));
+		break;
+	case BY_DROP_IDLE:
+		EXPECT_OK(mv_drop_idle(f->ctl));
+		break;
+	case BY_REVOKE:
+		EXPECT_OK(mv_revoke(f->ctl));
+		break;
+	default:
+		close(f->ctl);
+	}
+	assert_false(is_mapped(source));
+	if (f->tc->param >= BY_REVOKE)
+		return;
 	/* It is made anew when it is needed. */
 	map_pages(f, 0, 0, 8, RW);
 	READS(f, 0, WORD(0));
@@ -326,9 +354,11 @@ static void used_file_system_can_be_unmounted_after(struct fixture *f)
 	switch (f->tc->param) {
 	case 0:
 		unmap_pages(f, 0, 8);
+		EXPECT_OK(mv_drop_idle(f->ctl));
 		break;
 	case 1:
 		map_pages(f, 0, 0, 8, RW | MEMVIEW_MAP_REPLACE);
+		EXPECT_OK(mv_drop_idle(f->ctl));
 		break;
 	case 2:
 		EXPECT_OK(mv_revoke(f->ctl));
@@ -433,7 +463,12 @@ static const struct test_case cases[] = {
 	CASE(peers_may_come_and_go),
 	CASE(child_survives_its_parent),
 	CASE(view_fd_passed_on_by_a_peer),
-	CASE_ON(idle_sources_are_collected, ON_ALL),
+	CASE_ON(idle_source_ends, ON_ALL),
+	CASE_VARIANT(idle_source_ends, "by a call of another view",
+		     BY_A_CALL_OF_ANOTHER_VIEW),
+	CASE_VARIANT(idle_source_ends, "by MEMVIEW_DROP_IDLE", BY_DROP_IDLE),
+	CASE_VARIANT(idle_source_ends, "by a revoke", BY_REVOKE),
+	CASE_VARIANT(idle_source_ends, "by the last close", BY_CLOSE),
 	EACH_END(used_file_system_can_be_unmounted_after),
 	CASE(many_views_leave_nothing_behind),
 	CASE(child_of_the_controller_has_no_source),

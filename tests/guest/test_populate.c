@@ -660,7 +660,7 @@ static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
 	map_pages(f, 0, 0, 8, RW);
 	EXPECT_OK(fsync(f->file));
 	work_start(&w, f);
-	wait_for_old_sources();
+	drop_old_sources();
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
 	atomic_store(&w.go, 1);

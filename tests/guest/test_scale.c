@@ -231,7 +231,7 @@ static void view_needs_no_more_page_tables(struct fixture *f)
 		EXPECT_OK(mv_map(ctl, file, 0, size, 0, RW));
 	}
 	/* Those of the case before would make up for what this one takes. */
-	wait_for_old_sources();
+	drop_old_sources();
 	before = get_field(STATUS, "VmPTE");
 	first = tables_of_peer(f, f->viewfd, stride);
 	second = tables_of_peer(f, EXPECT_OK(mv_viewfd(ctl)), stride);

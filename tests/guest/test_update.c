@@ -548,7 +548,9 @@ static void undone_batch_leaves_no_source(struct fixture *f)
 
 	map_pages(f, 8, 0, 4, RW);
 	EXPECT_UNDONE(f, EEXIST, 2, ops);
-	assert_true(EVENTUALLY(fdinfo(f->ctl, "sources") == 1));
+	assert_int_equal(fdinfo(f->ctl, "sources"), 1);
+	EXPECT_OK(mv_drop_idle(f->ctl));
+	assert_int_equal(count_mappings(other), 0);
 	close(other);
 	WRITES(f, 8, WORD(0));
 }

@@ -989,7 +989,7 @@ static void waiting_operations_complete(struct fixture *f)
 	view = map_view(p, c.viewfd, PROT_READ | PROT_WRITE);
 	EXPECT_OK(fsync(f->file));
 	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
-	wait_for_old_sources();
+	drop_old_sources();
 
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);

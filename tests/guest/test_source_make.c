@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The making of a source: whose it is, of which file, how large, and that signals
+ * do not keep it from coming to an end.
+ */
+#include "adv.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* ---- whose ---- */
+
+enum failing { OVERLAPPING, TOO_MANY, BEYOND };
+
+/* ctl, fd, how: an operation that finds its source, and fails for its table. */
+static long op_fail(const long *a)
+{
+	struct memview_op ops[] = {
+		{ .op = MEMVIEW_OP_MAP, .fd = (int)a[1], .flags = RW, .size = PAGE },
+		{ .op = MEMVIEW_OP_MAP, .fd = (int)a[1], .flags = RW, .size = PAGE },
+	};
+	struct memview_update_info info = {
+		.ops = (uintptr_t)ops,
+		.count = 2,
+		.op_size = sizeof(ops[0]),
+	};
+
+	switch ((enum failing)a[2]) {
+	case TOO_MANY:
+		ops[1].mem_offset = 2 * PAGE;
+		break;
+	case BEYOND:
+		ops[1].mem_offset = VIEW_PAGES * PAGE;
+		break;
+	default:
+		break;
+	}
+	return ioctl((int)a[0], MEMVIEW_UPDATE, &info);
+}
+
+static void failed_operation_binds_no_view(struct fixture *f)
+{
+	static const int errnos[] = {
+		[OVERLAPPING] = EEXIST, [TOO_MANY] = ENOSPC, [BEYOND] = ERANGE,
+	};
+	struct peer *child = peer_spawn();
+	int ctl = peer_send_fd(child, f->ctl), fd = peer_send_fd(child, f->file);
+	struct memview_info info;
+
+	if (f->tc->param == TOO_MANY)
+		set_module_param(f, "max_ranges", 1);
+	EXPECT_CALL_ERRNO(errnos[f->tc->param], child, op_fail, ctl, fd, f->tc->param);
+	if (f->tc->param == TOO_MANY)
+		set_module_param(f, "max_ranges", 1000);
+	/* It is still for whoever comes first. */
+	EXPECT_OK(mv_map(f->ctl, f->file, 0, 4 * PAGE, 0, RW));
+	EXPECT_CALL_ERRNO(EIO, child, op_fail, ctl, fd, OVERLAPPING);
+	READS(f, 0, WORD(0));
+	/* And does not end with who failed. */
+	peer_kill(child);
+	for (int i = 0; i < 20; i++) {
+		nap();
+		READS(f, i % 4, WORD(i % 4));
+	}
+	EXPECT_OK(mv_info(f->ctl, &info));
+	assert_int_equal(info.state & MEMVIEW_STATE_REVOKED, 0);
+	EXPECT_OK(mv_map(f->ctl, f->file, 0, PAGE, 8 * PAGE, RW));
+	READS(f, 8, WORD(0));
+}
+
+/* ---- signals ---- */
+
+static void on_tick(int sig)
+{
+	(void)sig;
+}
+
+/* fd, mappings, interval in us -> errno of the first MAP_FD of the process */
+static long op_map_under_a_timer(const long *a)
+{
+	struct sigaction sa = { .sa_handler = on_tick, .sa_flags = SA_RESTART };
+	struct itimerval it = { { 0, a[2] }, { 0, a[2] } }, off = { 0 };
+	int ctl = mv_open(), ret, err;
+	char *p;
+
+	/* Mappings that the kernel has to lock one by one: written, and apart. */
+	p = mmap(NULL, a[1] * 2 * PAGE, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (ctl < 0 || mv_set_size(ctl, PAGE) || p == MAP_FAILED)
+		return -1;
+	for (long i = 0; i < a[1]; i++) {
+		if (mprotect(p + i * 2 * PAGE, PAGE, PROT_READ | PROT_WRITE))
+			return -1;
+		p[i * 2 * PAGE] = 1;
+	}
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &it, NULL);
+	ret = mv_map(ctl, (int)a[0], 0, PAGE, 0, RW);
+	err = errno;
+	setitimer(ITIMER_REAL, &off, NULL);
+	return ret ? err : 0;
+}
+
+static void first_source_under_a_profiler(struct fixture *f)
+{
+	struct peer *p = peer_spawn();
+
+	START(p, op_map_under_a_timer, peer_send_fd(p, f->file), f->tc->param, 1000);
+	EXPECT_VALUE(0, FINISH(p, "the first MAP_FD of a large process"));
+}
+
+/* ---- how large ---- */
+
+static long blocks(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -1 : (long)st.st_blocks * 512 / (long)PAGE;
+}
+
+enum lending { LEND_NOTHING, LEND_A_PAGE, ADOPT_A_PAGE, LEND_SCATTERED, LEND_PIECES };
+
+#define SPARSE		(256UL << 20)
+#define SCATTERED	40UL
+
+static int lend_some(int ctl, int fd, enum lending how)
+{
+	char *p;
+
+	switch (how) {
+	case LEND_NOTHING:
+		return 0;
+	case LEND_A_PAGE:
+		return mv_map(ctl, fd, SPARSE / 2, PAGE, 0, RW);
+	case ADOPT_A_PAGE:
+		p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		return mv_adopt(ctl, fd, 0, PAGE, 0, RW, p);
+	case LEND_SCATTERED:
+		for (unsigned long i = 0; i < SCATTERED; i++)
+			if (mv_map(ctl, fd, SPARSE / SCATTERED / PAGE * i * PAGE, PAGE,
+				   i * PAGE, RW))
+				return -1;
+		return 0;
+	case LEND_PIECES:
+		return mv_map(ctl, fd, PAGE, 5 * PAGE, 0, RW) ||
+		       mv_map(ctl, fd, SPARSE / 2, 1000 * PAGE, 8 * PAGE, R) ? -1 : 0;
+	}
+	return -1;
+}
+
+/* how, flags of mlockall(2) -> pages that a file has then */
+static long op_lock_all(const long *a)
+{
+	int fd = backing_create(MEMFD, SPARSE), ctl = mv_open();
+
+	if (fd < 0 || mv_set_size(ctl, VIEW_PAGES * PAGE) ||
+	    lend_some(ctl, fd, (enum lending)a[0]) || mlockall((int)a[1]))
+		return -1;
+	return blocks(fd);
+}
+
+/* Who locks what it has locks what it has lent, and little more. */
+static void locking_fills_what_was_lent(struct fixture *f)
+{
+	static const long most[] = {
+		[LEND_NOTHING] = 0, [LEND_A_PAGE] = 1, [ADOPT_A_PAGE] = 1,
+		[LEND_SCATTERED] = 8 * (1 + 2 + 4 + 8 + 16), [LEND_PIECES] = 1005,
+	};
+	struct peer *p = peer_spawn();
+	long pages = EXPECT_CALL(p, op_lock_all, f->tc->param, MCL_CURRENT);
+
+	print_message("# %ld pages\n", pages);
+	assert_in_range(pages, 0, most[f->tc->param]);
+	/* The control: what was lent is there. */
+	if (f->tc->param)
+		assert_true(pages > 0);
+	p = peer_spawn();
+	assert_int_equal(EXPECT_CALL(p, op_lock_all, f->tc->param,
+				     MCL_CURRENT | MCL_ONFAULT), 0);
+}
+
+/* Lends before and after mlockall(MCL_FUTURE), more and more -> pages of the file */
+static long op_lend_locked(const long *a)
+{
+	int fd = backing_create(MEMFD, SPARSE), ctl = mv_open();
+
+	(void)a;
+	if (fd < 0 || mv_set_size(ctl, VIEW_PAGES * PAGE) || mlockall(MCL_FUTURE))
+		return -1;
+	if (lend_some(ctl, fd, LEND_SCATTERED))
+		return -1;
+	return blocks(fd);
+}
+
+static void lending_with_future_locked_fills_no_more(struct fixture *f)
+{
+	struct peer *p = peer_spawn();
+
+	(void)f;
+	EXPECT_VALUE(SCATTERED, CALL(p, op_lend_locked));
+}
+
+/* how, MiB that are left by RLIMIT_AS -> MiB that can still be mapped */
+static long op_map_under_limit(const long *a)
+{
+	int fd = backing_create(MEMFD, SPARSE), ctl = mv_open();
+	struct rlimit limit;
+	long mib = 0;
+
+	if (fd < 0 || mv_set_size(ctl, VIEW_PAGES * PAGE))
+		return -1;
+	limit.rlim_cur = get_field("/proc/self/status", "VmSize") * 1024 + (a[1] << 20);
+	limit.rlim_max = RLIM_INFINITY;
+	if (setrlimit(RLIMIT_AS, &limit) || lend_some(ctl, fd, (enum lending)a[0]))
+		return -1;
+	while (mmap(NULL, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+		mib++;
+	return mib;
+}
+
+static void lending_leaves_the_address_space(struct fixture *f)
+{
+	const long left = 64;
+	struct peer *p = peer_spawn();
+	long mib = EXPECT_CALL(p, op_map_under_limit, f->tc->param, left);
+
+	print_message("# %ld MiB\n", mib);
+	/* 1000 pages are 4 MiB; stdio and malloc want some, too. */
+	assert_in_range(mib, left - 8, left);
+}
+
+/* Many ranges that are nowhere near each other have few sources. */
+static void many_scattered_ranges_need_few_mappings(struct fixture *f)
+{
+	const unsigned long pages = 1UL << 15;
+	int fd = backing_create(MEMFD, pages * PAGE);
+	unsigned long at = 0;
+	long maps = PROBE(op_nr_maps).ret, more;
+
+	EXPECT_OK(mv_set_size(f->ctl, pages * PAGE));
+	for (unsigned long i = 0; i < pages / 4; i++) {
+		/* Odd: it comes everywhere. */
+		at = (at + 20011) % pages;
+		EXPECT_OK(mv_map(f->ctl, fd, at * PAGE, PAGE, i * PAGE, RW));
+	}
+	more = PROBE(op_nr_maps).ret - maps;
+	print_message("# %ld mappings\n", more);
+	assert_in_range(more, 1, 128);
+	close(fd);
+}
+
+/* ---- of which file ---- */
+
+#define OVERLAY "ovl/merged/"
+
+static void need_overlay(void)
+{
+	char command[512];
+
+	if (!scratch_dir())
+		SKIP("no scratch directory");
+	snprintf(command, sizeof(command),
+		 "cd %s && { test -e " OVERLAY "here || {"
+		 "mkdir -p ovl/lower ovl/upper ovl/work ovl/merged && "
+		 "touch ovl/lower/here && { modprobe -q overlay; "
+		 "mount -t overlay -o lowerdir=ovl/lower,upperdir=ovl/upper,"
+		 "workdir=ovl/work overlay ovl/merged; }; }; } >/dev/null 2>&1",
+		 scratch_dir());
+	if (system(command))
+		SKIP("cannot mount an overlay");
+}
+
+/* How a file that lies below has been opened, before and after it was copied up. */
+struct copied {
+	int before;
+	int again;	/* a duplicate of it */
+	int after;
+};
+
+static void copy_up(struct copied *c, unsigned long *low, unsigned long *up)
+{
+	static int nr;
+	char path[128];
+	int fd;
+
+	need_overlay();
+	snprintf(path, sizeof(path), "%s/ovl/lower/file%d", scratch_dir(), nr);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	*low = WORD(1);
+	*up = WORD(2);
+	EXPECT_OK(ftruncate(fd, PAGE));
+	assert_int_equal(pwrite(fd, low, 8, 0), 8);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/" OVERLAY "file%d", scratch_dir(), nr++);
+	c->before = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(c->before >= 0);
+	c->again = dup(c->before);
+}
+
+static void copy_up_now(struct copied *c, unsigned long up)
+{
+	char path[64], target[128] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", c->before);
+	assert_true(readlink(path, target, sizeof(target) - 1) > 0);
+	fd = open(target, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &up, 8, 0), 8);
+	close(fd);
+	c->after = open(target, O_RDONLY | O_CLOEXEC);
+	assert_true(c->after >= 0);
+}
+
+/* What mmap(2) shows of a descriptor. */
+static char *map_ro(int fd)
+{
+	char *p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+static unsigned long plain_word(int fd)
+{
+	char *p = map_ro(fd);
+	unsigned long word = *(volatile unsigned long *)p;
+
+	munmap(p, PAGE);
+	return word;
+}
+
+/* Around a copy-up each descriptor shows what mmap(2) shows of it. */
+static void copied_up_file_is_two(struct fixture *f)
+{
+	unsigned long low, up;
+	struct copied c;
+
+	copy_up(&c, &low, &up);
+	EXPECT_OK(mv_map(f->ctl, c.before, 0, PAGE, 0, R));
+	READS(f, 0, low);
+	copy_up_now(&c, up);
+	assert_int_equal(plain_word(c.before), low);
+	assert_int_equal(plain_word(c.after), up);
+	EXPECT_OK(mv_map(f->ctl, c.after, 0, PAGE, PAGE, R));
+	READS(f, 1, up);
+	READS(f, 0, low);
+	/* Duplicates are one. */
+	EXPECT_OK(mv_map(f->ctl, c.again, 0, PAGE, 2 * PAGE, R));
+	assert_int_equal(fdinfo(f->ctl, "sources"), 2);
+	READS(f, 2, low);
+	close(c.before);
+	close(c.again);
+	close(c.after);
+}
+
+/* And one that was opened before can be mapped after. */
+static void file_opened_before_its_copy_up(struct fixture *f)
+{
+	unsigned long low, up, maps;
+	struct copied c;
+
+	copy_up(&c, &low, &up);
+	copy_up_now(&c, up);
+	maps = PROBE(op_nr_maps).ret;
+	for (int i = 0; i < 4; i++) {
+		EXPECT_OK(mv_map(f->ctl, c.before, 0, PAGE, 0, R));
+		READS(f, 0, low);
+		unmap_pages(f, 0, 1);
+	}
+	EXPECT_OK(mv_drop_idle(f->ctl));
+	/* Nothing is left of it. */
+	assert_int_equal(PROBE(op_nr_maps).ret, maps);
+	close(c.before);
+	close(c.again);
+	close(c.after);
+}
+
+/* A mapping can be adopted by the descriptor that shows it, and by no other. */
+static void copied_up_file_is_adopted_as_it_is(struct fixture *f)
+{
+	unsigned long low, up;
+	char *old, *new;
+	struct copied c;
+
+	copy_up(&c, &low, &up);
+	copy_up_now(&c, up);
+	old = map_ro(c.before);
+	new = map_ro(c.after);
+	EXPECT_OK(mv_adopt(f->ctl, c.before, 0, PAGE, 0, R, old));
+	READS(f, 0, low);
+	EXPECT_OK(mv_adopt(f->ctl, c.after, 0, PAGE, PAGE, R, new));
+	READS(f, 1, up);
+	EXPECT_REFUSED(f->ctl, EINVAL, mv_adopt(f->ctl, c.after, 0, PAGE, 2 * PAGE, R, old));
+	EXPECT_REFUSED(f->ctl, EINVAL, mv_adopt(f->ctl, c.before, 0, PAGE, 2 * PAGE, R, new));
+	munmap(old, PAGE);
+	munmap(new, PAGE);
+	close(c.before);
+	close(c.again);
+	close(c.after);
+}
+
+static const struct test_case cases[] = {
+	CASE_VARIANT(failed_operation_binds_no_view, "overlapping", OVERLAPPING),
+	CASE_VARIANT(failed_operation_binds_no_view, "too many ranges", TOO_MANY),
+	CASE_VARIANT(failed_operation_binds_no_view, "beyond the view", BEYOND),
+	CASE_VARIANT(first_source_under_a_profiler, "100 mappings", 100),
+	CASE_VARIANT(first_source_under_a_profiler, "5000 mappings", 5000),
+	CASE_VARIANT(locking_fills_what_was_lent, "nothing lent", LEND_NOTHING),
+	CASE_VARIANT(locking_fills_what_was_lent, "a page", LEND_A_PAGE),
+	CASE_VARIANT(locking_fills_what_was_lent, "a page adopted", ADOPT_A_PAGE),
+	CASE_VARIANT(locking_fills_what_was_lent, "pages far apart", LEND_SCATTERED),
+	CASE_VARIANT(locking_fills_what_was_lent, "pieces", LEND_PIECES),
+	CASE(lending_with_future_locked_fills_no_more),
+	CASE_VARIANT(lending_leaves_the_address_space, "nothing lent", LEND_NOTHING),
+	CASE_VARIANT(lending_leaves_the_address_space, "a page", LEND_A_PAGE),
+	CASE_VARIANT(lending_leaves_the_address_space, "pages far apart", LEND_SCATTERED),
+	CASE_VARIANT(lending_leaves_the_address_space, "pieces", LEND_PIECES),
+	CASE(many_scattered_ranges_need_few_mappings),
+	CASE(copied_up_file_is_two),
+	CASE(file_opened_before_its_copy_up),
+	CASE(copied_up_file_is_adopted_as_it_is),
+};
+
+int main(int argc, char **argv)
+{
+	return RUN_CASES(argc, argv, "source_make", cases);
+}
