@@ -401,8 +401,7 @@ static long memview_revoke_ioctl(struct memview *view, void *arg, bool nowait)
 		return memview_try_revoke(view) ? 0 : -EAGAIN;
 	err = memview_revoke_killable(view);
 	if (!err)
-		memview_source_collect(smp_load_acquire(&view->mirror), true,
-				       false);
+		memview_source_collect(memview_controller(view), true, false);
 	return err;
 }
 

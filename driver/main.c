@@ -46,7 +46,7 @@ static int memview_release(struct inode *inode, struct file *file)
 	struct memview *view = file->private_data;
 
 	memview_revoke(view);
-	memview_source_collect(view->mirror, true, false);
+	memview_source_collect(memview_controller(view), true, false);
 	memview_put(view);
 	return 0;
 }

@@ -174,7 +174,7 @@ static inline bool memview_range_eager(const struct memview_range *range)
  *	entries of the first still work (R1). Sleeps; may be held while memory is
  *	reclaimed.
  * @mirror: the controller, once it has mapped something; set under @ops_lock and
- *	then for good: who does not hold that loads it with acquire semantics
+ *	then for good: who does not hold that uses memview_controller()
  * @mirror_node: in memview_mirror.views
  * @spare: ranges for the next operation, by change_next; under @ops_lock
  * @nr_spare: entries of @spare
@@ -258,6 +258,14 @@ struct memview {
 	struct work_struct revoke_work;
 	struct work_struct free_work;
 };
+
+/* Whose the view is, or NULL: nobody's yet. */
+static inline struct memview_mirror *
+memview_controller(const struct memview *view)
+{
+	/* Pairs with memview_mirror_add(). */
+	return smp_load_acquire(&view->mirror);
+}
 
 static inline u64 memview_size(const struct memview *view)
 {

@@ -994,7 +994,7 @@ bool memview_source_is_due(struct memview_mirror *mirror)
  */
 int memview_source_drop_idle(struct memview *view)
 {
-	struct memview_mirror *mirror = smp_load_acquire(&view->mirror);
+	struct memview_mirror *mirror = memview_controller(view);
 
 	if (mirror && mirror->mm != current->mm)
 		return -EIO;
