@@ -481,7 +481,9 @@ static int memview_segment_mmap(struct memview_segment *segment)
 	return err == -EAGAIN ? -ENOMEM : err;
 }
 
+/* @vm_file: what it must have, or NULL: what a mapping of edit->file could */
 static int memview_adopt_check_vma(const struct memview_edit *edit,
+				   struct file *vm_file,
 				   struct vm_area_struct *vma,
 				   unsigned long addr)
 {
@@ -489,7 +491,9 @@ static int memview_adopt_check_vma(const struct memview_edit *edit,
 
 	if (!vma || vma->vm_start > addr)
 		return -EFAULT;
-	if (!memview_vma_shows(vma, addr, page))
+	if (!memview_vma_shows(vma, addr, page) ||
+	    (vm_file ? vma->vm_file != vm_file :
+		       !memview_file_shows(vma->vm_file, edit->file)))
 		return -EINVAL;
 	if (!memview_vma_is_fit(vma))
 		return -ENODEV;
@@ -504,7 +508,7 @@ static int memview_adopt_check_vma(const struct memview_edit *edit,
  * memview_adopt_check - can the mapping at edit->addr be adopted?
  * @mm: the controller's, whose mmap_lock is held
  * @edit: what to map
- * @vm_file: what the VMAs must have, or NULL: what a mapping of edit->file could
+ * @vm_file: what all of it must have, or NULL: what a mapping of edit->file could
  * @segment: gets vm_file, not held, start, first and last of it, or NULL. All of
  *	the VMAs and not only the span, so that the ranges to come find it, too.
  *
@@ -528,13 +532,10 @@ static int memview_adopt_check(struct mm_struct *mm,
 
 	for (addr = edit->addr; addr < end; addr = vma->vm_end) {
 		vma = find_vma(mm, addr);
-		err = memview_adopt_check_vma(edit, vma, addr);
+		err = memview_adopt_check_vma(edit, vm_file, vma, addr);
 		if (err)
 			return err;
-		if (!vm_file && memview_file_shows(vma->vm_file, edit->file))
-			vm_file = vma->vm_file;
-		if (vma->vm_file != vm_file)
-			return -EINVAL;
+		vm_file = vma->vm_file;
 		if (!segment)
 			continue;
 		if (addr == edit->addr) {

@@ -165,6 +165,27 @@ bool asleep(struct peer *p)
 	return state == 'S' || state == 'D';
 }
 
+bool shell(const char *command)
+{
+	char line[512];
+
+	fflush(stdout);
+	snprintf(line, sizeof(line), "cd %s && { %s; } >/dev/null 2>&1", scratch_dir(), command);
+	return !system(line);
+}
+
+void need_overlay(void)
+{
+	if (!scratch_dir())
+		SKIP("no scratch directory");
+	if (!shell("test -e " OVERLAY "here") &&
+	    !shell("mkdir -p " OVERLAY_LOWER " ovl/upper ovl/work " OVERLAY " && "
+		   "touch " OVERLAY_LOWER "here && modprobe -q overlay; "
+		   "mount -t overlay -o lowerdir=" OVERLAY_LOWER ",upperdir=ovl/upper,"
+		   "workdir=ovl/work overlay " OVERLAY))
+		SKIP("cannot mount an overlay");
+}
+
 bool put_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -58,6 +58,12 @@ bool put_text(const char *path, const char *text);
 bool set_other_cpus(const char *online);
 /* The first number in a file, -1 without it. */
 long get_number(const char *path);
+/* Runs a command in the scratch directory, in silence. */
+bool shell(const char *command);
+/* Skips the case where there can be none, below the scratch directory. */
+#define OVERLAY "ovl/merged/"
+#define OVERLAY_LOWER "ovl/lower/"
+void need_overlay(void);
 /* Value of a "Key:  123" line of a /proc file, -1 without it. */
 long get_field(const char *path, const char *key);
 

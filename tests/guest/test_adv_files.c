@@ -284,16 +284,6 @@ static void frozen_file_system_holds_up_no_revocation(struct fixture *f)
 
 /* ---- file systems that put another file below, or move their blocks ---- */
 
-/* Runs a shell command in the scratch directory. */
-static bool shell(const char *command)
-{
-	char line[512];
-
-	fflush(stdout);
-	snprintf(line, sizeof(line), "cd %s && { %s; } >/dev/null 2>&1", scratch_dir(), command);
-	return !system(line);
-}
-
 /* What holds for each source, for one that the fixture does not know. */
 static void check_source(struct fixture *f, int fd)
 {
@@ -327,22 +317,6 @@ static void check_source(struct fixture *f, int fd)
 	READS(f, 1, 20);
 	unmap_pages(f, 0, NR);
 	READ_SIGBUS(f, 1);
-}
-
-#define OVERLAY "ovl/merged/"
-
-static void need_overlay(void)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/" OVERLAY "here", scratch_dir());
-	if (!access(path, F_OK))
-		return;
-	if (!shell("mkdir -p ovl/lower ovl/upper ovl/work ovl/merged && "
-		   "touch ovl/lower/here && modprobe -q overlay; "
-		   "mount -t overlay -o lowerdir=ovl/lower,upperdir=ovl/upper,"
-		   "workdir=ovl/work overlay ovl/merged"))
-		SKIP("cannot mount an overlay");
 }
 
 static void overlayfs_is_a_source(struct fixture *f)

@@ -7,7 +7,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -258,25 +257,6 @@ static void many_scattered_ranges_need_few_mappings(struct fixture *f)
 
 /* ---- of which file ---- */
 
-#define OVERLAY "ovl/merged/"
-
-static void need_overlay(void)
-{
-	char command[512];
-
-	if (!scratch_dir())
-		SKIP("no scratch directory");
-	snprintf(command, sizeof(command),
-		 "cd %s && { test -e " OVERLAY "here || {"
-		 "mkdir -p ovl/lower ovl/upper ovl/work ovl/merged && "
-		 "touch ovl/lower/here && { modprobe -q overlay; "
-		 "mount -t overlay -o lowerdir=ovl/lower,upperdir=ovl/upper,"
-		 "workdir=ovl/work overlay ovl/merged; }; }; } >/dev/null 2>&1",
-		 scratch_dir());
-	if (system(command))
-		SKIP("cannot mount an overlay");
-}
-
 /* How a file that lies below has been opened, before and after it was copied up. */
 struct copied {
 	int before;
@@ -291,7 +271,7 @@ static void copy_up(struct copied *c, unsigned long *low, unsigned long *up)
 	int fd;
 
 	need_overlay();
-	snprintf(path, sizeof(path), "%s/ovl/lower/file%d", scratch_dir(), nr);
+	snprintf(path, sizeof(path), "%s/" OVERLAY_LOWER "file%d", scratch_dir(), nr);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	*low = WORD(1);
