@@ -461,9 +461,10 @@ static bool memview_fault_by_pages(struct memview_fault *fault)
  * A window that has grown is looked at only when the page itself is there: what
  * is ahead of a page that is missing is likely to be missing.
  *
- * Context: both mmap_locks are held.
+ * Context: both mmap_locks are held; @mm is the controller's.
  */
-static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
+static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
+					struct mm_struct *mm)
 {
 	unsigned long source_addr = memview_fault_source_addr(fault);
 	struct vm_area_struct *source_vma;
@@ -471,7 +472,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault)
 	unsigned int nr;
 	vm_fault_t ret;
 
-	source_vma = memview_segment_vma(fault->segment, source_addr);
+	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
 	if (!source_vma || !(source_vma->vm_flags & VM_READ))
 		return VM_FAULT_SIGBUS;
 	if (!(source_vma->vm_flags & VM_WRITE)) {
@@ -898,7 +899,7 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 
 	if (mmap_read_lock_killable(mm))
 		return VM_FAULT_RETRY;
-	source_vma = memview_segment_vma(fault->segment, source_addr);
+	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
 	if (source_vma && (source_vma->vm_flags & VM_READ)) {
 		if (fault->need_write && (source_vma->vm_flags & VM_WRITE))
 			flags |= FAULT_FLAG_WRITE;
@@ -928,7 +929,7 @@ static vm_fault_t memview_fault_try(struct memview_fault *fault,
 
 	if (!locked && !mmap_read_trylock(mm))
 		return memview_fault_wait(fault, mm);
-	ret = memview_fault_resolve(fault);
+	ret = memview_fault_resolve(fault, mm);
 	if (!locked)
 		mmap_read_unlock(mm);
 	if (ret & VM_FAULT_RETRY)

@@ -794,7 +794,8 @@ void memview_attach_done(struct memview_attach *attach);
 void memview_attach_put_list(struct list_head *idle);
 void memview_segment_put(struct memview_segment *segment);
 struct vm_area_struct *
-memview_segment_vma(struct memview_segment *segment, unsigned long addr);
+memview_segment_vma(struct memview_segment *segment, struct mm_struct *mm,
+		    unsigned long addr);
 
 /* fault.c */
 int memview_fault_init(void);

@@ -72,7 +72,7 @@ struct memview_populate {
 static int memview_populate_lookup(struct memview_populate *p)
 {
 	struct memview *view = p->view;
-	struct memview_mirror *mirror = READ_ONCE(view->mirror);
+	struct memview_mirror *mirror;
 	struct memview_range *range;
 	int err = 0;
 
@@ -84,6 +84,12 @@ static int memview_populate_lookup(struct memview_populate *p)
 		spin_lock(&view->lock);
 	}
 	range = memview_table_find(view, p->next);
+	/*
+	 * Whose pages are to be faulted says the range that was found: the view
+	 * may have got its controller since we were called.
+	 */
+	mirror = range ? range->attach->segment->mirror :
+			 READ_ONCE(view->mirror);
 	if (view->dead) {
 		err = -ESHUTDOWN;
 	} else if (mirror && mirror->mm != current->mm) {
@@ -208,7 +214,7 @@ static int memview_populate_source_step(struct memview_populate *p)
 		err = -EINTR;
 		goto out_put;
 	}
-	vma = memview_segment_vma(p->segment, p->addr);
+	vma = memview_segment_vma(p->segment, mm, p->addr);
 	if (vma && (vma->vm_flags & VM_READ)) {
 		/* Made read-only behind our back: so it is to the peers. */
 		if (!(vma->vm_flags & VM_WRITE))

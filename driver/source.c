@@ -183,26 +183,27 @@ static bool memview_segment_intact(struct memview_segment *segment)
 /**
  * memview_segment_vma - the VMA of a segment, if it can be believed
  * @segment: the segment
+ * @mm: the address space that the caller has locked: no other is looked at
  * @addr: address in it
  *
  * What has been unmapped is gone for good: the segment is dead from then on, see
  * memview_segment_invalidate(), and what user space maps in its place is another
  * mapping, however much it looks like this one.
  *
- * Context: the controller's mmap_lock is held; the answer holds until it is
- * dropped.
+ * Context: the mmap_lock of @mm is held; the answer holds until it is dropped.
  * Return: the VMA, which may be a part of what the segment was made with, or
  * NULL when the controller has tampered with it
  */
 struct vm_area_struct *
-memview_segment_vma(struct memview_segment *segment, unsigned long addr)
+memview_segment_vma(struct memview_segment *segment, struct mm_struct *mm,
+		    unsigned long addr)
 {
-	struct mm_struct *mm = segment->mirror->mm;
 	struct vm_area_struct *vma;
 
 	lockdep_assert_held(&mm->mmap_lock);
 
-	if (READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE)
+	if (WARN_ON_ONCE(segment->mirror->mm != mm) ||
+	    READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE)
 		return NULL;
 	vma = find_vma(mm, addr);
 	return memview_segment_maps(segment, vma, addr) ? vma : NULL;

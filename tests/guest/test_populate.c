@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -881,6 +882,93 @@ static void peers_are_counted(struct fixture *f)
 	assert_true(EVENTUALLY(fdinfo(f->ctl, "peers") == 0));
 }
 
+/* ---- whose view it is ---- */
+
+#define RACES 400
+static int race_ctl[RACES];
+
+static long op_open_views(const long *a)
+{
+	(void)a;
+	for (int i = 0; i < RACES; i++) {
+		race_ctl[i] = mv_open();
+		if (race_ctl[i] < 0 || mv_set_size(race_ctl[i], PAGE))
+			return -1;
+	}
+	return 0;
+}
+
+static bool alone_on_cpu_0(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(0, &cpus);
+	return !sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+/* Populates views that nobody has mapped anything into yet -> those it could */
+static long op_populate_first(const long *a)
+{
+	long done = 0;
+
+	(void)a;
+	if (!alone_on_cpu_0())
+		return -1;
+	for (int i = 0; i < RACES; i++) {
+		int ret;
+
+		atomic_store(&shared->ready, i + 1);
+		do {
+			ret = populate(race_ctl[i], 0, 1, 0);
+		} while (ret && errno == ENOENT);
+		done += !ret || errno != EIO;
+		atomic_store(&shared->loops, i + 1);
+		while (i + 1 < RACES && atomic_load(&shared->ready) == i + 1)
+			sched_yield();
+	}
+	return done;
+}
+
+/* File: maps it into each of them in the middle of that, woken on the same CPU. */
+static long op_map_first(const long *a)
+{
+	struct sched_param param = { .sched_priority = 10 };
+
+	if (!alone_on_cpu_0() || sched_setscheduler(0, SCHED_FIFO, &param))
+		return -1;
+	for (int i = 0; i < RACES; i++) {
+		while (atomic_load(&shared->ready) != i + 1)
+			usleep(50);
+		usleep(100 + i * 37 % 400);
+		if (mv_map(race_ctl[i], (int)a[0], 0, PAGE, 0, RW))
+			return -1;
+		while (atomic_load(&shared->loops) != i + 1UL)
+			usleep(100);
+		atomic_store(&shared->ready, -1);
+	}
+	return 0;
+}
+
+/*
+ * Who populates decides whether the view is its own before it has any lock, and
+ * whoever maps first becomes its controller in between: the pages are then those
+ * of another address space.
+ */
+static void view_gets_another_controller_meanwhile(struct fixture *f)
+{
+	struct peer *populates, *maps;
+
+	maps = peer_spawn();
+	EXPECT_VALUE(0, CALL(maps, op_open_views, 0));
+	populates = peer_fork(maps);
+	assert_non_null(populates);
+	START(maps, op_map_first, peer_send_fd(maps, f->file));
+	START(populates, op_populate_first, 0);
+	EXPECT_VALUE(0, FINISH(populates, "populating other processes' views"));
+	EXPECT_VALUE(0, FINISH(maps, "mapping first"));
+}
+
 static const struct test_case cases[] = {
 	CASE_ON(fills_a_sparse_source, ON_ALL),
 	CASE_ON(fills_what_is_in_the_file, ON_ALL),
@@ -916,6 +1004,7 @@ static const struct test_case cases[] = {
 	CASE(stops_on_a_full_file_system),
 	CASE(stops_at_a_poisoned_page),
 	CASE(dead_view_and_foreign_caller),
+	CASE(view_gets_another_controller_meanwhile),
 	CASE_ON(signal_ends_a_wait, ON_SHMEM),
 	CASE(signals_end_a_long_one),
 	CASE_VARIANT(waiting_holds_up_no_revocation, "unmap", TAKE_UNMAP),
