@@ -775,57 +775,24 @@ static vm_fault_t memview_fault_install(struct memview_fault *fault)
 	return ret ?: memview_fault_insert(fault);
 }
 
-/* Leaves word for the retry of this task. */
-static void memview_fault_note_set(struct memview_fault *fault, pgoff_t pgoff,
-				   vm_fault_t error)
-{
-	struct memview *view = fault->view;
-
-	spin_lock(&view->fault_note_lock);
-	view->fault_note.task = current;
-	view->fault_note.pgoff = pgoff;
-	view->fault_note.gen = fault->gen;
-	view->fault_note.error = error;
-	view->fault_note.no_write = fault->no_write;
-	spin_unlock(&view->fault_note_lock);
-}
-
-/* Is there word for this task? */
-bool memview_fault_has_note(const struct memview *view)
-{
-	return READ_ONCE(view->fault_note.task) == current;
-}
-
-static vm_fault_t memview_fault_note_get(struct memview_fault *fault)
+/*
+ * Drops the peer's lock. Of the mapping, nothing else would hold view and module
+ * from then on, so the file is held until we have returned.
+ */
+static void memview_fault_drop(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
-	struct memview *view = fault->view;
-	vm_fault_t error = 0;
 
-	if (!memview_fault_has_note(view))
-		return 0;
-	spin_lock(&view->fault_note_lock);
-	if (view->fault_note.task == current) {
-		/* A table that has changed may have another answer. */
-		if ((vmf->flags & FAULT_FLAG_TRIED) &&
-		    view->fault_note.pgoff == vmf->pgoff &&
-		    view->fault_note.gen == READ_ONCE(view->gen)) {
-			error = view->fault_note.error;
-			fault->no_write = view->fault_note.no_write;
-		}
-		view->fault_note.task = NULL;
-	}
-	spin_unlock(&view->fault_note_lock);
-	return error;
+	fault->pinned = get_file(vmf->vma->vm_file);
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		vma_end_read(vmf->vma);
+	else
+		mmap_read_unlock(vmf->vma->vm_mm);
 }
 
-/* The core comes again with the mmap_lock. */
-static vm_fault_t memview_fault_unlock_vma(struct memview_fault *fault)
+static loff_t memview_fault_file_size(const struct memview_fault *fault)
 {
-	/* Until we have returned nothing else would hold view and module. */
-	fault->pinned = get_file(fault->vmf->vma->vm_file);
-	vma_end_read(fault->vmf->vma);
-	return VM_FAULT_RETRY;
+	return i_size_read(file_inode(fault->segment->vm_file));
 }
 
 /* Again, without the lock being dropped; but not past a SIGKILL. */
@@ -845,17 +812,17 @@ static vm_fault_t memview_fault_unlock(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
 
-	/* With the mmap_lock it can wait. */
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
-		return memview_fault_unlock_vma(fault);
+	/* The core comes again with the mmap_lock, which can wait. */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		memview_fault_drop(fault);
+		return VM_FAULT_RETRY;
+	}
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
 		return memview_fault_spin();
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 
-	/* Of the mapping, nothing else would hold view and module now. */
-	fault->pinned = get_file(vmf->vma->vm_file);
-	mmap_read_unlock(vmf->vma->vm_mm);
+	memview_fault_drop(fault);
 	return 0;
 }
 
@@ -913,8 +880,16 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 		fault->no_write = true;
 		ret = 0;
 	}
-	if (ret || fault->no_write)
-		memview_fault_note_set(fault, pgoff, ret);
+	if (ret || fault->no_write) {
+		const struct memview_note note = {
+			.error		= ret,
+			.no_write	= fault->no_write,
+			.file_size	= memview_fault_file_size(fault),
+		};
+
+		memview_note_set(fault->view, pgoff, fault->write, fault->gen,
+				 &note);
+	}
 	return VM_FAULT_RETRY;
 }
 
@@ -955,8 +930,10 @@ static vm_fault_t memview_fault_track(struct memview_fault *fault)
 	if (likely(fault->mapping && READ_ONCE(fault->mapping->tracked)))
 		return 0;
 	/* See peers.c: only under the mmap_lock. */
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
-		return memview_fault_unlock_vma(fault);
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		memview_fault_drop(fault);
+		return VM_FAULT_RETRY;
+	}
 	err = memview_mapping_track(fault->view, vma);
 	fault->mapping = READ_ONCE(vma->vm_private_data);
 	if (err != -ENXIO)
@@ -964,8 +941,7 @@ static vm_fault_t memview_fault_track(struct memview_fault *fault)
 
 	if ((vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
 	    !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT)) {
-		fault->pinned = get_file(vma->vm_file);
-		mmap_read_unlock(mm);
+		memview_fault_drop(fault);
 		memview_mapping_register(mm, addr, fault->pinned);
 		return VM_FAULT_RETRY;
 	}
@@ -987,6 +963,12 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 	ret = memview_fault_lookup(fault);
 	if (ret == MEMVIEW_FAULT_CHANGES)
 		return memview_fault_wait_change(fault);
+	if (!ret && fault->note.error) {
+		/* A file that has grown may have the page. */
+		if (fault->note.file_size == memview_fault_file_size(fault))
+			ret = fault->note.error;
+		fault->note.error = 0;
+	}
 	if (!ret && fault->huge && !memview_huge_range(fault) &&
 	    !memview_fault_by_pages(fault))
 		ret = VM_FAULT_FALLBACK;
@@ -1017,6 +999,7 @@ static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
 	fault->write = vmf->flags & FAULT_FLAG_WRITE;
 	fault->huge = 0;
 	fault->no_write = false;
+	fault->note.error = 0;
 	fault->pinned = NULL;
 	fault->buf = NULL;
 	fault->nr = 0;
@@ -1032,7 +1015,23 @@ static vm_fault_t memview_fault_tries(struct memview_fault *fault)
 		ret = memview_fault_once(fault);
 	} while (ret == MEMVIEW_FAULT_AGAIN && ++tries < MEMVIEW_FAULT_TRIES &&
 		 !fatal_signal_pending(current));
-	return ret == MEMVIEW_FAULT_AGAIN ? VM_FAULT_NOPAGE : ret;
+	return ret;
+}
+
+/*
+ * Each of the tries has met an invalidation. Who can be told to come again is,
+ * and without a lock meanwhile: KVM takes VM_FAULT_NOPAGE for an entry that must
+ * be there, and says EFAULT.
+ */
+static vm_fault_t memview_fault_give_up(struct memview_fault *fault)
+{
+	unsigned int flags = fault->vmf->flags;
+
+	if (!(flags & FAULT_FLAG_ALLOW_RETRY))
+		return VM_FAULT_NOPAGE;
+	if (!(flags & FAULT_FLAG_RETRY_NOWAIT))
+		memview_fault_drop(fault);
+	return VM_FAULT_RETRY;
 }
 
 vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge)
@@ -1050,9 +1049,11 @@ vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge)
 	if (!fault)
 		return VM_FAULT_OOM;
 	fault->huge = huge;
-	ret = memview_fault_note_get(fault);
-	if (!ret)
-		ret = memview_fault_tries(fault);
+	if (memview_note_get(vmf, fault->view, &fault->note))
+		fault->no_write = fault->note.no_write;
+	ret = memview_fault_tries(fault);
+	if (ret == MEMVIEW_FAULT_AGAIN)
+		ret = memview_fault_give_up(fault);
 
 	/*
 	 * After VM_FAULT_RETRY the VMA is not ours to touch; what falls back
@@ -1146,9 +1147,13 @@ static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 	fault->buf = buf;
 	fault->len = len;
 	/* Whoever has the controller's mmap_lock needs time, not attempts. */
-	while ((ret = memview_fault_tries(fault)) == VM_FAULT_NOPAGE &&
-	       ++tries < MEMVIEW_FAULT_TRIES && !fatal_signal_pending(current))
+	do {
+		ret = memview_fault_tries(fault);
+		if (ret != VM_FAULT_NOPAGE && ret != MEMVIEW_FAULT_AGAIN)
+			break;
 		schedule_timeout_killable(1);
+	} while (++tries < MEMVIEW_FAULT_TRIES &&
+		 !fatal_signal_pending(current));
 	kmem_cache_free(memview_fault_cache, fault);
 	return ret ? -EFAULT : len;
 }

@@ -13,6 +13,18 @@
 #define MEMVIEW_FAULT_CHANGES	((__force vm_fault_t)0x20000000)
 
 /**
+ * struct memview_note - what waiting for a source has come to
+ * @error: what the source has failed with; 0: only that it gives no W
+ * @no_write: it cannot give W to an access that only reads
+ * @file_size: of the file then, in bytes: with another one it may not fail
+ */
+struct memview_note {
+	vm_fault_t error;
+	bool no_write;
+	loff_t file_size;
+};
+
+/**
  * struct memview_fault - a fault in flight
  * @vmf: the peer's fault
  * @view: the view
@@ -22,6 +34,8 @@
  *	0: by pages
  * @segment: what the range maps; held
  * @gen: of the table when it was looked up
+ * @note: what the task has found out, when it waited; @error 0: nothing, or it
+ *	has been told
  * @first: first page of the range
  * @last: last page of the range
  * @file_first: page of the file that @first maps
@@ -54,6 +68,7 @@ struct memview_fault {
 	unsigned int len;
 
 	struct memview_segment *segment;
+	struct memview_note note;
 	u64 gen;
 	pgoff_t first;
 	pgoff_t last;
@@ -78,7 +93,6 @@ vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge);
 void memview_fault_set_prots(struct memview_fault *fault);
 vm_fault_t memview_fault_commit(struct memview_fault *fault);
 void memview_fault_dirty(unsigned long pfn);
-bool memview_fault_has_note(const struct memview *view);
 
 static inline unsigned long
 memview_fault_source_addr(const struct memview_fault *fault)
@@ -90,6 +104,13 @@ memview_fault_source_addr(const struct memview_fault *fault)
 }
 
 vm_fault_t memview_fault_table(struct memview_fault *fault);
+
+/* notes.c */
+void memview_note_set(struct memview *view, pgoff_t pgoff, bool write, u64 gen,
+		      const struct memview_note *note);
+bool memview_note_get(const struct vm_fault *vmf, struct memview *view,
+		      struct memview_note *note);
+bool memview_note_there(struct memview *view);
 
 /* huge.c */
 #if MEMVIEW_HUGE

@@ -261,7 +261,7 @@ vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 	}
 	/* What waiting for the source has found out is for the pages. */
 	if ((vmf->flags & FAULT_FLAG_TRIED) &&
-	    memview_fault_has_note(memview_of_file(vmf->vma->vm_file)))
+	    memview_note_there(memview_of_file(vmf->vma->vm_file)))
 		return VM_FAULT_FALLBACK;
 	return memview_fault_handle(vmf, order);
 }

@@ -12,6 +12,7 @@
  *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
  *   huge.c    the same by one huge entry, where that can be
  *   pud.c     what entries of 1 GiB need beyond that
+ *   notes.c   what a fault has found out while it waited
  *   populate.c  faults before peers do; adds to none of the data
  *   sync.c    msync(2) of a view; looks at the table and the files alone
  *
@@ -166,6 +167,18 @@ static inline bool memview_range_eager(const struct memview_range *range)
 }
 
 /**
+ * struct memview_notes - what faults of a view have found out while they waited
+ * @lock: the fields below. Innermost.
+ * @by_task: the notes, one for each task at most
+ * @by_age: the same, oldest first
+ */
+struct memview_notes {
+	spinlock_t lock;		/* what follows; innermost */
+	struct rb_root by_task;
+	struct list_head by_age;
+};
+
+/**
  * struct memview - a view
  * @ref: held by the control file, each view file and each attach
  * @inode: pseudo inode of its own: its i_mapping is how peers are zapped
@@ -197,9 +210,7 @@ static inline bool memview_range_eager(const struct memview_range *range)
  * @change_wait: for @changing to become false
  * @revoking: a revocation waits for @ops_lock, and will not be long in coming:
  *	what runs gives up. Set for good, without a lock.
- * @fault_note_lock: @fault_note
- * @fault_note: what a blocking source fault has found out, for the retry that
- *	follows
+ * @notes: what faults have found out while they waited
  * @faults: faults of peers that were resolved
  * @huge_entries: huge entries that were made for them
  * @zaps: spans zapped
@@ -235,14 +246,7 @@ struct memview {
 	pgoff_t pending_last;
 	wait_queue_head_t change_wait;
 
-	spinlock_t fault_note_lock;	/* fault_note; innermost */
-	struct {
-		struct task_struct *task;	/* compared, never followed */
-		pgoff_t pgoff;
-		u64 gen;
-		vm_fault_t error;
-		bool no_write;
-	} fault_note;
+	struct memview_notes notes;
 
 	atomic64_t faults;
 	atomic64_t huge_entries;
@@ -796,6 +800,10 @@ void memview_segment_put(struct memview_segment *segment);
 struct vm_area_struct *
 memview_segment_vma(struct memview_segment *segment, struct mm_struct *mm,
 		    unsigned long addr);
+
+/* notes.c */
+void memview_notes_init(struct memview_notes *notes);
+void memview_notes_free(struct memview_notes *notes);
 
 /* fault.c */
 int memview_fault_init(void);

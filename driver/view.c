@@ -83,6 +83,7 @@ static void memview_free_work(struct work_struct *work)
 	struct memview *view = container_of(work, struct memview, free_work);
 
 	memview_peers_free(view);
+	memview_notes_free(&view->notes);
 	iput(view->inode);
 	simple_release_fs(&memview_mnt, &memview_mnt_count);
 	if (view->mirror) {
@@ -133,7 +134,7 @@ struct memview *memview_create(void)
 	INIT_LIST_HEAD(&view->attaches);
 	view->pending_first = 1;
 	view->pending_last = 0;
-	spin_lock_init(&view->fault_note_lock);
+	memview_notes_init(&view->notes);
 	spin_lock_init(&view->peers_lock);
 	view->mappings = RB_ROOT_CACHED;
 	view->peers = RB_ROOT;

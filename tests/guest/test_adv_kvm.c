@@ -7,9 +7,13 @@
 
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -415,6 +419,172 @@ static void peer_with_a_running_guest_is_killed(struct fixture *f)
 	unmap_pages(f, 0, NR);
 }
 
+/* ---- the source has nothing to give: KVM is told, and does not ask for ever ---- */
+
+/* KVM_RUN ends with EFAULT, whatever the guest does with the page. */
+static void check_refused(struct fixture *f, int what, unsigned long page)
+{
+	START(f->peer, op_kvm_run, what, page, 77);
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+}
+
+static void vcpu_runs_into_a_truncated_file(struct fixture *f)
+{
+	start(f, RW);
+	start_counting(f, 5);
+	EXPECT_OK(ftruncate(f->file, 0));
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+	for (int i = 0; i < 3; i++) {
+		check_refused(f, DO_READ, 5);
+		check_refused(f, DO_WRITE, 6);
+	}
+	/* What has been found out is not believed any more. */
+	EXPECT_OK(ftruncate(f->file, f->file_size));
+	EXPECT_VALUE(0, CALL(f->peer, op_kvm_run, DO_READ, 5));
+	EXPECT_VALUE(8, CALL(f->peer, op_kvm_run, DO_WRITE, 6, 8));
+	EXPECT_OK(ftruncate(f->file, 6 * PAGE));
+	check_refused(f, DO_WRITE, 6);
+	map_pages(f, 6, 5, 1, RW | MEMVIEW_MAP_REPLACE);
+	EXPECT_VALUE(0, CALL(f->peer, op_kvm_run, DO_READ, 6));
+}
+
+static void vcpu_goes_on_in_a_hole(struct fixture *f)
+{
+	start(f, RW);
+	start_counting(f, 5);
+	for (int i = 0; i < 5; i++) {
+		EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				    NR * PAGE));
+		if (!EVENTUALLY(count(f, 5)))
+			fail_msg("the guest does not run on");
+		assert_int_equal(count(f, 4), 0);
+	}
+	unmap_pages(f, 5, 1);
+	check_errno(FINISH(f->peer, "KVM_RUN"), EFAULT, "KVM_RUN", __FILE__, __LINE__);
+}
+
+/* A file of FILE_PAGES pages, all holes, in place of pages 0 to NR - 1. */
+static int lend_holes(struct fixture *f, int fd)
+{
+	EXPECT_OK(fd);
+	EXPECT_OK(ftruncate(fd, FILE_PAGES * PAGE));
+	EXPECT_OK(fsync(fd));
+	start(f, RW);
+	EXPECT_OK(mv_map(f->ctl, fd, 0, NR * PAGE, 0, RW | MEMVIEW_MAP_REPLACE));
+	return fd;
+}
+
+static void vcpu_runs_into_a_full_file_system(struct fixture *f)
+{
+	const char *dir = scratch_dir();
+	char path[128];
+	int fd, filler;
+
+	need_kvm();
+	if (f->backing == TMPFS) {
+		snprintf(path, sizeof(path), "%s/small", dir);
+		EXPECT_OK(mkdir(path, 0700));
+		EXPECT_OK(mount("small", path, "tmpfs", 0, "size=256k"));
+		filler = EXPECT_OK(open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+		fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		EXPECT_OK(umount2(path, MNT_DETACH));
+		EXPECT_OK(rmdir(path));
+	} else {
+		filler = EXPECT_OK(backing_create(f->backing, 0));
+		fd = backing_create(f->backing, 0);
+	}
+	lend_holes(f, fd);
+	for (off_t size = 16 << 20, at = 0; size >= (off_t)PAGE; size /= 2)
+		while (!fallocate(filler, 0, at, size))
+			at += size;
+	for (int i = 0; i < 3; i++)
+		check_refused(f, DO_WRITE, 5);
+	/* A disk can be read. */
+	if (f->backing != TMPFS)
+		EXPECT_VALUE(0, CALL(f->peer, op_kvm_run, DO_READ, 6));
+	EXPECT_OK(ftruncate(filler, 0));
+	if (f->backing != TMPFS)
+		EXPECT_OK(fsync(filler));
+	if (!EVENTUALLY(CALL(f->peer, op_kvm_run, DO_WRITE, 5, 9).ret == 9))
+		fail_msg("there is room, and the guest does not get it");
+	assert_int_equal(file_word(fd, 5 * PAGE) & 0xffff, 9);
+	close(filler);
+	close(fd);
+}
+
+/* XFS says EIO for everything once it has been told that its device is bad. */
+static void vcpu_runs_into_a_file_system_that_is_gone(struct fixture *f)
+{
+	char path[128], command[256];
+	uint32_t how = 2;	/* XFS_FSOP_GOING_FLAGS_NOLOGFLUSH */
+	int fd;
+
+	need_kvm();
+	snprintf(path, sizeof(path), "%s/gone", scratch_dir());
+	snprintf(command, sizeof(command),
+		 "cd %s && truncate -s 320M gone.img && mkfs.xfs -q -f gone.img && "
+		 "mkdir -p gone && mount -t xfs -o loop gone.img gone", scratch_dir());
+	(void)!system("modprobe -q -a loop xfs");
+	EXPECT_OK(-system(command));
+	fd = lend_holes(f, open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+	EXPECT_OK(ioctl(fd, _IOR('X', 125, uint32_t) /* XFS_IOC_GOINGDOWN */, &how));
+	for (int i = 0; i < 3; i++) {
+		check_refused(f, DO_READ, 5);
+		check_refused(f, DO_WRITE, 6);
+	}
+	close(fd);
+	EXPECT_OK(umount2(path, MNT_DETACH));
+}
+
+/* Rounds, pages -> reads of the guest that KVM has refused */
+static long op_kvm_read_all(const long *a)
+{
+	long refused = 0;
+
+	for (long i = 0; i < a[0]; i++)
+		refused += op_kvm_run(ARGS(DO_READ, i % a[1])) < 0;
+	return refused;
+}
+
+static void *invalidate_loop(void *arg)
+{
+	struct mapping *m = arg;
+
+	while (!atomic_load(&shared->stop)) {
+		madvise((void *)m->start, m->end - m->start, MADV_DONTNEED);
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return NULL;
+}
+
+/*
+ * Invalidations without end. KVM looks for the entry when the fault has returned,
+ * and one that has gone again in between it takes for an error, on any mapping; but
+ * one that never was there, because each try has met an invalidation, is ours.
+ */
+static void vcpu_in_a_storm_of_invalidations(struct fixture *f)
+{
+	struct mapping m;
+	pthread_t threads[2];
+	struct outcome o;
+
+	start(f, RW);
+	m = source_mapping(f, 0);
+	m.end = m.start + NR * PAGE;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, invalidate_loop, &m), 0);
+	wait_loops(100);
+	START(f->peer, op_kvm_read_all, 300, NR);
+	o = FINISH(f->peer, "KVM_RUN in a storm");
+	atomic_store(&shared->stop, 1);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	print_message("# %ld of 300 refused\n", o.ret);
+	assert_in_range(check_returned(o, "reads", __FILE__, __LINE__), 0, 30);
+	for (unsigned long i = 0; i < NR; i++)
+		EXPECT_VALUE(i, CALL(f->peer, op_kvm_run, DO_READ, i));
+}
+
 /* The control: plain memory stays with the guest, whatever its owner does. */
 static void guest_keeps_plain_memory(struct fixture *f)
 {
@@ -663,6 +833,11 @@ static const struct test_case cases[] = {
 	CASE_ON(vcpu_loses_w_while_it_runs, ON(MEMFD) | ON(EXT4)),
 	CASE_ON(vcpu_goes_on_in_what_replaces_its_page, ON(MEMFD) | ON(EXT4)),
 	CASE_ON(vcpu_loses_no_write_to_memory_management, ON(MEMFD) | ON(EXT4)),
+	CASE_ON(vcpu_runs_into_a_truncated_file, ON_SMALL),
+	CASE_ON(vcpu_goes_on_in_a_hole, ON_SMALL),
+	CASE_ON(vcpu_runs_into_a_full_file_system, ON(TMPFS) | ON(EXT4)),
+	CASE(vcpu_runs_into_a_file_system_that_is_gone),
+	CASE_ON(vcpu_in_a_storm_of_invalidations, ON(MEMFD) | ON(EXT4)),
 	CASE(peer_with_a_running_guest_is_killed),
 	CASE_ON(guest_keeps_plain_memory, ON(MEMFD)),
 	CASE_ON(guest_on_huge_entries_reads_and_writes, ON(HUGETLB)),
