@@ -91,6 +91,14 @@ static inline const struct path *file_user_path(const struct file *file)
 #define memview_ptep_get(ptep) ptep_get(ptep)
 #endif
 
+/* 6.7 counts the pages of hugetlb files, which were huge ones before. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#define memview_hugetlb_index(vma, page) \
+	((page) >> huge_page_order(hstate_file((vma)->vm_file)))
+#else
+#define memview_hugetlb_index(vma, page) (page)
+#endif
+
 /* 6.4 brought faults under the lock of one VMA. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 #define FAULT_FLAG_VMA_LOCK 0

@@ -297,18 +297,14 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 	}
 }
 
-/* Charges what is allocated to the controller: it is its memory. */
-static struct mem_cgroup *memview_fault_charge(struct mm_struct *mm)
+/* Who is to wait for what is allocated above memory.high; NULL: as always. */
+static struct memview_debt *memview_fault_debt(struct memview_fault *fault,
+					       struct mm_struct *mm)
 {
-	return set_active_memcg(get_mem_cgroup_from_mm(mm));
+	return current->mm == mm ? NULL : &fault->debt;
 }
 
-static void memview_fault_uncharge(struct mem_cgroup *old)
-{
-	mem_cgroup_put(set_active_memcg(old));
-}
-
-/* Between memview_fault_charge() and memview_fault_uncharge(). */
+/* Between memview_charge_begin() and memview_charge_end(). */
 static vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
 					 unsigned long source_addr,
 					 unsigned int flags)
@@ -324,15 +320,18 @@ static vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
 	return ret & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED);
 }
 
-static vm_fault_t memview_fault_source(struct vm_area_struct *source_vma,
+static vm_fault_t memview_fault_source(struct memview_fault *fault,
+				       struct vm_area_struct *source_vma,
 				       unsigned long source_addr,
 				       unsigned int flags)
 {
-	struct mem_cgroup *old = memview_fault_charge(source_vma->vm_mm);
+	struct mm_struct *mm = source_vma->vm_mm;
+	struct memview_charge charge;
 	vm_fault_t ret;
 
+	memview_charge_begin(&charge, mm);
 	ret = __memview_fault_source(source_vma, source_addr, flags);
-	memview_fault_uncharge(old);
+	memview_charge_end(&charge, memview_fault_debt(fault, mm));
 	return ret;
 }
 
@@ -343,13 +342,23 @@ static bool memview_fault_has(struct memview_fault *fault, unsigned long flags)
 	return !(pfn & HMM_PFN_ERROR) && (pfn & flags) == flags;
 }
 
+/* What the file has in its page cache: NULL, a folio, or where that is instead. */
+static void *memview_fault_entry(struct vm_area_struct *source_vma,
+				 unsigned long source_addr)
+{
+	struct address_space *mapping = source_vma->vm_file->f_mapping;
+	pgoff_t page = memview_vma_page(source_vma, source_addr);
+
+	if (is_vm_hugetlb_page(source_vma))
+		page = memview_hugetlb_index(source_vma, page);
+	return xa_load(&mapping->i_pages, page);
+}
+
 /* Has the file the page already? A hint, no more. */
 static bool memview_fault_cached(struct vm_area_struct *source_vma,
 				 unsigned long source_addr)
 {
-	struct address_space *mapping = source_vma->vm_file->f_mapping;
-	void *entry = xa_load(&mapping->i_pages,
-			      memview_vma_page(source_vma, source_addr));
+	void *entry = memview_fault_entry(source_vma, source_addr);
 
 	return entry && !xa_is_value(entry);
 }
@@ -368,13 +377,25 @@ static bool memview_fault_follows(struct memview_fault *fault)
 	return true;
 }
 
+/* A hole of shmem, that nobody else is to fill? */
+static bool memview_fault_hole(struct vm_area_struct *source_vma,
+			       unsigned long source_addr)
+{
+	return shmem_mapping(source_vma->vm_file->f_mapping) &&
+	       !userfaultfd_armed(source_vma) &&
+	       !memview_fault_entry(source_vma, source_addr);
+}
+
 /*
- * A write has met a hole of the file, and the window has grown. If it does follow
- * a sequence, allocates the rest of a window that has not grown, so that faulting
- * in the page itself maps it, too. Nobody waits or reclaims for it, and no
- * userfaultfd is passed over.
+ * Allocates the page, which is missing, so that faulting it in only maps it; and,
+ * for a write that follows a sequence, the rest of a window that has not grown.
+ * Nobody waits or reclaims for it. Not where huge pages are asked for: only a fault
+ * of the mapping itself allocates these.
+ *
+ * Context: see memview_fault_hold(): no hole is being punched.
+ * Return: whether the page is there
  */
-static void memview_fault_fill(struct memview_fault *fault,
+static bool memview_fault_fill(struct memview_fault *fault,
 			       struct vm_area_struct *source_vma,
 			       unsigned long source_addr)
 {
@@ -382,26 +403,65 @@ static void memview_fault_fill(struct memview_fault *fault,
 	pgoff_t page = memview_vma_page(source_vma, source_addr);
 	gfp_t gfp = (mapping_gfp_mask(mapping) & ~__GFP_DIRECT_RECLAIM) |
 		    __GFP_NORETRY | __GFP_NOWARN;
-	struct mem_cgroup *old;
-	unsigned int i;
+	unsigned int i = fault->index, last = fault->index;
+	struct memview_charge charge;
 
-	fault->nr = fault->base;
-	if (!shmem_mapping(mapping) || userfaultfd_armed(source_vma) ||
-	    !memview_fault_follows(fault))
-		return;
-	old = memview_fault_charge(source_vma->vm_mm);
-	for (i = fault->index + 1; i < fault->nr; i++) {
+	if (fault->huge || (source_vma->vm_flags & VM_HUGEPAGE) ||
+	    !memview_fault_hole(source_vma, source_addr))
+		return false;
+	if (fault->write && fault->nr > fault->base) {
+		fault->nr = fault->base;
+		if (memview_fault_follows(fault))
+			last = fault->nr - 1;
+	}
+	memview_charge_begin(&charge, source_vma->vm_mm);
+	for (; i <= last; i++, page++) {
 		struct page *new;
 
 		/* Also where it has been swapped out. */
-		if (xa_load(&mapping->i_pages, ++page))
+		if (i > fault->index && xa_load(&mapping->i_pages, page))
 			break;
 		new = shmem_read_mapping_page_gfp(mapping, page, gfp);
 		if (IS_ERR(new))
 			break;
 		put_page(new);
 	}
-	memview_fault_uncharge(old);
+	memview_charge_end(&charge, memview_fault_debt(fault,
+						       source_vma->vm_mm));
+	return i > fault->index;
+}
+
+/*
+ * May the source be faulted at once, with both mmap_locks held? Only where nobody
+ * is waited for (R7), so neither by file systems' page_mkwrite, which have no "not
+ * now", nor while a hole is punched: fallocate(2) has the inode's lock. What the
+ * fault needs must be there. Who cannot drop a lock (debuggers, futex(2)) works
+ * like this on any mapping.
+ *
+ * With true, memview_fault_release() is to be called.
+ */
+static bool memview_fault_hold(struct memview_fault *fault,
+			       struct vm_area_struct *source_vma)
+{
+	struct inode *inode = file_inode(source_vma->vm_file);
+
+	if (!(fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return true;
+	if (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite)
+		return false;
+	return !memview_charge_owed() &&
+	       (!shmem_mapping(inode->i_mapping) ||
+		inode_trylock_shared(inode));
+}
+
+static void memview_fault_release(struct memview_fault *fault,
+				  struct vm_area_struct *source_vma)
+{
+	struct inode *inode = file_inode(source_vma->vm_file);
+
+	if ((fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
+	    shmem_mapping(inode->i_mapping))
+		inode_unlock_shared(inode);
 }
 
 /*
@@ -415,14 +475,14 @@ static void memview_fault_ahead(struct memview_fault *fault,
 				unsigned long source_addr)
 {
 	unsigned long addr, end;
-	struct mem_cgroup *old;
+	struct memview_charge charge;
 
 	if (fault->nr == fault->base || is_vm_hugetlb_page(source_vma) ||
 	    (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite))
 		return;
 	end = source_addr + ((unsigned long)(fault->nr - fault->index) <<
 			     PAGE_SHIFT);
-	old = memview_fault_charge(source_vma->vm_mm);
+	memview_charge_begin(&charge, source_vma->vm_mm);
 	for (addr = round_down(source_addr, MEMVIEW_SOURCE_AROUND) +
 		    MEMVIEW_SOURCE_AROUND;
 	     addr < end; addr += MEMVIEW_SOURCE_AROUND) {
@@ -431,11 +491,40 @@ static void memview_fault_ahead(struct memview_fault *fault,
 					   FAULT_FLAG_RETRY_NOWAIT))
 			break;
 	}
-	memview_fault_uncharge(old);
+	memview_charge_end(&charge, memview_fault_debt(fault,
+						       source_vma->vm_mm));
 	/* Beyond there is nothing to be looked for. */
 	if (addr < end)
 		fault->nr = max_t(unsigned int, fault->base, fault->index +
 				  ((addr - source_addr) >> PAGE_SHIFT));
+}
+
+/*
+ * Faults the page in the source, and what is likely to come next, without waiting
+ * for anybody.
+ *
+ * Context: both mmap_locks are held.
+ * Return: as handle_mm_fault(): VM_FAULT_RETRY: it cannot be done so
+ */
+static vm_fault_t memview_fault_source_now(struct memview_fault *fault,
+					   struct vm_area_struct *source_vma,
+					   unsigned long source_addr, bool write)
+{
+	vm_fault_t ret = VM_FAULT_RETRY;
+
+	if (!memview_fault_hold(fault, source_vma))
+		return VM_FAULT_RETRY;
+	if (!(fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) ||
+	    memview_fault_cached(source_vma, source_addr) ||
+	    memview_fault_fill(fault, source_vma, source_addr)) {
+		ret = memview_fault_source(fault, source_vma, source_addr,
+					   FAULT_FLAG_RETRY_NOWAIT |
+					   (write ? FAULT_FLAG_WRITE : 0));
+		if (!ret && !write)
+			memview_fault_ahead(fault, source_vma, source_addr);
+	}
+	memview_fault_release(fault, source_vma);
+	return ret;
 }
 
 /*
@@ -521,26 +610,11 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 			 * wait for, until the close has got this mmap_lock.
 			 */
 			return MEMVIEW_FAULT_AGAIN;
-		} else if (fault->write && fault->nr > fault->base &&
-			   !memview_fault_cached(source_vma, source_addr)) {
-			memview_fault_fill(fault, source_vma, source_addr);
 		}
-		/*
-		 * page_mkwrite and what file systems read have no "not now":
-		 * never under both locks, but for those who cannot drop one
-		 * and work like this on any mapping (debuggers, futex(2)).
-		 */
-		if ((fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
-		    source_vma->vm_ops && source_vma->vm_ops->page_mkwrite)
-			return VM_FAULT_RETRY;
-		ret = memview_fault_source(source_vma, source_addr,
-					   FAULT_FLAG_RETRY_NOWAIT |
-					   (write ? FAULT_FLAG_WRITE : 0));
+		ret = memview_fault_source_now(fault, source_vma, source_addr,
+					       write);
 		asked = true;
 		if (!ret) {
-			if (!write)
-				memview_fault_ahead(fault, source_vma,
-						    source_addr);
 			nr = fault->nr;
 			continue;
 		}
@@ -859,6 +933,9 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	pgoff_t pgoff = vmf->pgoff;
 	vm_fault_t ret = 0;
 
+	/* Time that is owed is spent on the way to user mode, not below a lock. */
+	if ((vmf->flags & FAULT_FLAG_USER) && memview_charge_owed())
+		return VM_FAULT_NOPAGE;
 	flags |= vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
 	ret = memview_fault_unlock(fault);
 	if (ret)
@@ -867,10 +944,19 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	if (mmap_read_lock_killable(mm))
 		return VM_FAULT_RETRY;
 	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
+	if (source_vma && memview_fault_hole(source_vma, source_addr)) {
+		mmap_read_unlock(mm);
+		memview_charge_room(mm, memview_fault_debt(fault, mm));
+		if (mmap_read_lock_killable(mm))
+			return VM_FAULT_RETRY;
+		source_vma = memview_segment_vma(fault->segment, mm,
+						 source_addr);
+	}
 	if (source_vma && (source_vma->vm_flags & VM_READ)) {
 		if (fault->need_write && (source_vma->vm_flags & VM_WRITE))
 			flags |= FAULT_FLAG_WRITE;
-		ret = memview_fault_source(source_vma, source_addr, flags);
+		ret = memview_fault_source(fault, source_vma, source_addr,
+					   flags);
 	}
 	if (!(ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
 		mmap_read_unlock(mm);
@@ -1000,6 +1086,8 @@ static struct memview_fault *memview_fault_alloc(struct vm_fault *vmf)
 	fault->huge = 0;
 	fault->no_write = false;
 	fault->note.error = 0;
+	fault->debt.memcg = NULL;
+	fault->debt.pages = 0;
 	fault->pinned = NULL;
 	fault->buf = NULL;
 	fault->nr = 0;
@@ -1034,6 +1122,24 @@ static vm_fault_t memview_fault_give_up(struct memview_fault *fault)
 	return VM_FAULT_RETRY;
 }
 
+/* Waits for what has been allocated above memory.high, where that can be. */
+static vm_fault_t memview_fault_pay(struct memview_fault *fault, vm_fault_t ret)
+{
+	unsigned int flags = fault->vmf->flags;
+
+	if (!fault->pinned && ret == VM_FAULT_NOPAGE &&
+	    (flags & FAULT_FLAG_ALLOW_RETRY) &&
+	    !(flags & FAULT_FLAG_RETRY_NOWAIT)) {
+		memview_fault_drop(fault);
+		ret = VM_FAULT_RETRY;
+	}
+	if (fault->pinned)
+		memview_debt_pay(&fault->debt, TASK_KILLABLE);
+	else
+		memview_debt_drop(&fault->debt);
+	return ret;
+}
+
 vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge)
 {
 	struct memview_fault *fault;
@@ -1054,6 +1160,8 @@ vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge)
 	ret = memview_fault_tries(fault);
 	if (ret == MEMVIEW_FAULT_AGAIN)
 		ret = memview_fault_give_up(fault);
+	if (unlikely(fault->debt.memcg))
+		ret = memview_fault_pay(fault, ret);
 
 	/*
 	 * After VM_FAULT_RETRY the VMA is not ours to touch; what falls back
@@ -1154,6 +1262,8 @@ static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 		schedule_timeout_killable(1);
 	} while (++tries < MEMVIEW_FAULT_TRIES &&
 		 !fatal_signal_pending(current));
+	if (fault->debt.memcg)
+		memview_debt_drop(&fault->debt);
 	kmem_cache_free(memview_fault_cache, fault);
 	return ret ? -EFAULT : len;
 }

@@ -13,6 +13,28 @@
 #define MEMVIEW_FAULT_CHANGES	((__force vm_fault_t)0x20000000)
 
 /**
+ * struct memview_debt - memory above memory.high that somebody is to wait for
+ * @memcg: whose; held, or NULL: nothing is owed
+ * @pages: how much
+ */
+struct memview_debt {
+	struct mem_cgroup *memcg;
+	unsigned int pages;
+};
+
+/**
+ * struct memview_charge - while memory is charged to a controller
+ * @memcg: its cgroup; held
+ * @old: what was charged before
+ * @over_high: what this task owed already
+ */
+struct memview_charge {
+	struct mem_cgroup *memcg;
+	struct mem_cgroup *old;
+	unsigned int over_high;
+};
+
+/**
  * struct memview_note - what waiting for a source has come to
  * @error: what the source has failed with; 0: only that it gives no W
  * @no_write: it cannot give W to an access that only reads
@@ -51,6 +73,7 @@ struct memview_note {
  * @prots: page protection of entries without and with W
  * @pfns: the snapshot, as hmm_range_fault() has it; with @huge, some page of
  *	each block
+ * @debt: what has been allocated above the controller's memory.high
  * @pinned: the view file, once the peer's lock has been dropped
  * @commit: what memview_fault_commit() does with a snapshot that still stands
  * @buf: for memview_access_commit()
@@ -69,6 +92,7 @@ struct memview_fault {
 
 	struct memview_segment *segment;
 	struct memview_note note;
+	struct memview_debt debt;
 	u64 gen;
 	pgoff_t first;
 	pgoff_t last;
@@ -104,6 +128,56 @@ memview_fault_source_addr(const struct memview_fault *fault)
 }
 
 vm_fault_t memview_fault_table(struct memview_fault *fault);
+
+/* charge.c */
+#ifdef CONFIG_MEMCG
+void memview_charge_begin(struct memview_charge *charge, struct mm_struct *mm);
+void memview_charge_end(struct memview_charge *charge,
+			struct memview_debt *debt);
+void memview_charge_room(struct mm_struct *mm, struct memview_debt *debt);
+void memview_charge_pay(void);
+void memview_debt_pay(struct memview_debt *debt, unsigned int state);
+void memview_debt_drop(struct memview_debt *debt);
+
+/* Does this task owe its own cgroup time, which it is to spend without a lock? */
+static inline bool memview_charge_owed(void)
+{
+	return current->memcg_nr_pages_over_high;
+}
+#else
+static inline void memview_charge_begin(struct memview_charge *charge,
+					struct mm_struct *mm)
+{
+}
+
+static inline void memview_charge_end(struct memview_charge *charge,
+				      struct memview_debt *debt)
+{
+}
+
+static inline void memview_charge_room(struct mm_struct *mm,
+				       struct memview_debt *debt)
+{
+}
+
+static inline void memview_charge_pay(void)
+{
+}
+
+static inline void memview_debt_pay(struct memview_debt *debt,
+				    unsigned int state)
+{
+}
+
+static inline void memview_debt_drop(struct memview_debt *debt)
+{
+}
+
+static inline bool memview_charge_owed(void)
+{
+	return false;
+}
+#endif
 
 /* notes.c */
 void memview_note_set(struct memview *view, pgoff_t pgoff, bool write, u64 gen,

@@ -12,6 +12,7 @@
  *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
  *   huge.c    the same by one huge entry, where that can be
  *   pud.c     what entries of 1 GiB need beyond that
+ *   charge.c  who pays for the memory of a source
  *   notes.c   what a fault has found out while it waited
  *   populate.c  faults before peers do; adds to none of the data
  *   sync.c    msync(2) of a view; looks at the table and the files alone

@@ -12,12 +12,11 @@
  * each few pages. It ends with any signal.
  */
 
-#include <linux/hmm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#include "memview.h"
+#include "fault.h"
 
 /* Pages that the source, then the peers get in their turn. */
 #define MEMVIEW_POPULATE_CHUNK	(SZ_64M >> PAGE_SHIFT)
@@ -241,6 +240,8 @@ static int memview_populate_source(struct memview_populate *p, pgoff_t last)
 	while (!err && p->next <= last) {
 		if (signal_pending(current))
 			return -EINTR;
+		if (memview_charge_owed())
+			memview_charge_pay();
 		err = memview_populate_source_step(p);
 		/* An invalidation came in between. */
 		if (err == -EBUSY)
@@ -312,8 +313,10 @@ enum memview_populate_step {
 };
 
 /*
- * The next pages of an address space, whose mmap_lock is held. Does not wait.
- * What cannot be had at all is left to the peer. @page: written, which is missing
+ * The next pages of an address space, whose mmap_lock is held. Does not wait, not
+ * for memory above memory.high either, which the core makes us do where a little
+ * more is owed. What cannot be had at all is left to the peer. @page: written,
+ * which is missing
  */
 static enum memview_populate_step
 memview_populate_peer_step(struct mm_struct *mm, struct memview_populate_at *at,
@@ -323,7 +326,7 @@ memview_populate_peer_step(struct mm_struct *mm, struct memview_populate_at *at,
 	vm_fault_t ret;
 	int access, i;
 
-	for (i = 0; i < MEMVIEW_POPULATE_STEP; i++) {
+	for (i = 0; i < MEMVIEW_POPULATE_STEP && !memview_charge_owed(); i++) {
 		vma = find_vma(mm, at->addr);
 		if (!vma)
 			return MEMVIEW_POPULATE_DONE;
@@ -361,8 +364,11 @@ static void memview_populate_peer(struct mm_struct *mm,
 	unsigned int waits = 0;
 	bool locked;
 
-	while (step != MEMVIEW_POPULATE_DONE && !signal_pending(current) &&
-	       mmget_not_zero(mm)) {
+	while (step != MEMVIEW_POPULATE_DONE && !signal_pending(current)) {
+		if (memview_charge_owed())
+			memview_charge_pay();
+		if (!mmget_not_zero(mm))
+			break;
 		locked = mmap_read_trylock(mm);
 		if (locked) {
 			step = memview_populate_peer_step(mm, at,
