@@ -915,6 +915,55 @@ static vm_fault_t memview_fault_wait_change(struct memview_fault *fault)
 }
 
 /*
+ * Faults the page in the source, and waits for that.
+ *
+ * What has been waited for without the lock is asked for once more: only then do
+ * file systems say what has come of it.
+ *
+ * Context: no lock is held. Can be killed, and with FAULT_FLAG_INTERRUPTIBLE in
+ * @flags be ended by any signal, where what is waited for allows that.
+ * Return: VM_FAULT_ERROR, or 0
+ */
+static vm_fault_t memview_fault_source_wait(struct memview_fault *fault,
+					    struct mm_struct *mm,
+					    unsigned long source_addr,
+					    unsigned int flags)
+{
+	unsigned int state = flags & FAULT_FLAG_INTERRUPTIBLE ?
+			     TASK_INTERRUPTIBLE : TASK_KILLABLE;
+	struct vm_area_struct *source_vma;
+	bool room = false;
+	vm_fault_t ret;
+
+	flags |= FAULT_FLAG_KILLABLE;
+again:
+	if (mmap_read_lock_killable(mm))
+		return 0;
+	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
+	if (!source_vma || !(source_vma->vm_flags & VM_READ)) {
+		mmap_read_unlock(mm);
+		return 0;
+	}
+	if (!room && memview_fault_hole(source_vma, source_addr)) {
+		mmap_read_unlock(mm);
+		memview_charge_room(mm, memview_fault_debt(fault, mm));
+		room = true;
+		goto again;
+	}
+	if (fault->need_write && (source_vma->vm_flags & VM_WRITE))
+		flags |= FAULT_FLAG_WRITE;
+	ret = memview_fault_source(fault, source_vma, source_addr, flags);
+	if (!(ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+		mmap_read_unlock(mm);
+	if ((ret & VM_FAULT_RETRY) && !(ret & VM_FAULT_ERROR) &&
+	    !(flags & FAULT_FLAG_TRIED) && !signal_pending_state(state, current)) {
+		flags |= FAULT_FLAG_TRIED;
+		goto again;
+	}
+	return ret & VM_FAULT_ERROR;
+}
+
+/*
  * Waits for the controller's mmap_lock, or for the source's fault (I/O, a
  * userfaultfd handler), without the peer's lock; then the fault comes again.
  * The VMA may be gone by then: nothing of @vmf is touched after the unlock.
@@ -928,40 +977,17 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 {
 	struct vm_fault *vmf = fault->vmf;
 	unsigned long source_addr = memview_fault_source_addr(fault);
-	unsigned int flags = FAULT_FLAG_KILLABLE;
-	struct vm_area_struct *source_vma;
 	pgoff_t pgoff = vmf->pgoff;
-	vm_fault_t ret = 0;
+	vm_fault_t ret;
 
 	/* Time that is owed is spent on the way to user mode, not below a lock. */
 	if ((vmf->flags & FAULT_FLAG_USER) && memview_charge_owed())
 		return VM_FAULT_NOPAGE;
-	flags |= vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
 	ret = memview_fault_unlock(fault);
 	if (ret)
 		return ret;
-
-	if (mmap_read_lock_killable(mm))
-		return VM_FAULT_RETRY;
-	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
-	if (source_vma && memview_fault_hole(source_vma, source_addr)) {
-		mmap_read_unlock(mm);
-		memview_charge_room(mm, memview_fault_debt(fault, mm));
-		if (mmap_read_lock_killable(mm))
-			return VM_FAULT_RETRY;
-		source_vma = memview_segment_vma(fault->segment, mm,
-						 source_addr);
-	}
-	if (source_vma && (source_vma->vm_flags & VM_READ)) {
-		if (fault->need_write && (source_vma->vm_flags & VM_WRITE))
-			flags |= FAULT_FLAG_WRITE;
-		ret = memview_fault_source(fault, source_vma, source_addr,
-					   flags);
-	}
-	if (!(ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
-		mmap_read_unlock(mm);
-
-	ret &= VM_FAULT_ERROR;
+	ret = memview_fault_source_wait(fault, mm, source_addr,
+					vmf->flags & FAULT_FLAG_INTERRUPTIBLE);
 	if (ret && fault->need_write && !fault->write) {
 		fault->no_write = true;
 		ret = 0;

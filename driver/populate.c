@@ -30,8 +30,11 @@
 /* Times that a peer's mmap_lock may not be to be had; then it is left alone. */
 #define MEMVIEW_POPULATE_WAITS	32
 
-/* Times that a page of a peer may need the source again; then the next page. */
-#define MEMVIEW_POPULATE_TRIES	4
+/*
+ * Times that a page of a peer may need the source again, or what else cannot wait
+ * in its lock (see memview_mapping_register_later()); then the next page.
+ */
+#define MEMVIEW_POPULATE_TRIES	16
 
 /* Waits can be ended by a signal, where what they wait for allows that. */
 #define MEMVIEW_POPULATE_FAULT	(FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | \
@@ -385,6 +388,9 @@ static void memview_populate_peer(struct mm_struct *mm,
 			missing.tried = false;
 			missing.read = false;
 			memview_populate_source(&missing, missing.last);
+			/* That was not it: it needs time. */
+			if (at->tries > 1)
+				schedule_timeout_interruptible(1);
 		}
 		cond_resched();
 	}

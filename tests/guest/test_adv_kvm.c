@@ -482,7 +482,7 @@ static void vcpu_runs_into_a_full_file_system(struct fixture *f)
 
 	need_kvm();
 	if (f->backing == TMPFS) {
-		snprintf(path, sizeof(path), "%s/small", dir);
+		snprintf(path, sizeof(path), "%s/kvm-small", dir);
 		EXPECT_OK(mkdir(path, 0700));
 		EXPECT_OK(mount("small", path, "tmpfs", 0, "size=256k"));
 		filler = EXPECT_OK(open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
