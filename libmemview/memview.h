@@ -65,6 +65,8 @@ extern "C" {
  * MEMVIEW_POPULATE_IN_PEERS, as far as possible; that it fails is no error.
  */
 #define MEMVIEW_POPULATE_NOW	(1U << 5)
+/* Peers get what the file has; a hole raises SIGBUS until it is populated. */
+#define MEMVIEW_NO_ALLOC	(1U << 7)
 
 /* memview_populate(): the page tables of peers, too. */
 #define MEMVIEW_POPULATE_IN_PEERS	(1U << 0)
@@ -93,6 +95,8 @@ extern "C" {
 #define MEMVIEW_CAN_DROP_IDLE	(1ULL << 7)
 /* struct memview_status.features: peers can fsync(2) and msync(2) a view. */
 #define MEMVIEW_CAN_FSYNC	(1ULL << 8)
+/* struct memview_status.features: MEMVIEW_NO_ALLOC is known. */
+#define MEMVIEW_CAN_NO_ALLOC	(1ULL << 9)
 
 /* Largest count that memview_query() takes. */
 #define MEMVIEW_QUERY_MAX	(1U << 20)
@@ -148,7 +152,7 @@ struct memview_status {
  * @ino: inode number of the file: st_ino of fstat(2), but for some file systems
  *	(overlayfs, btrfs)
  * @dev: device of the file's file system: st_dev of fstat(2), but for the same
- * @flags: MEMVIEW_READ, _WRITE, _EXEC, _LAZY_WRITE
+ * @flags: MEMVIEW_READ, _WRITE, _EXEC, _LAZY_WRITE, _NO_ALLOC
  * @cookie: what memview_map_with() was given for the range, else 0
  */
 struct memview_range {
@@ -260,7 +264,7 @@ int memview_set_size(struct memview *view, uint64_t size);
  *	hugetlb: peers get SIGBUS there until the file has grown
  * @size: bytes to map, page aligned, not 0
  * @flags: MEMVIEW_READ, and any of MEMVIEW_WRITE, MEMVIEW_EXEC,
- *	MEMVIEW_LAZY_WRITE, MEMVIEW_POPULATE_NOW
+ *	MEMVIEW_LAZY_WRITE, MEMVIEW_POPULATE_NOW, MEMVIEW_NO_ALLOC
  *
  * The span must be free; memview_replace() takes any.
  *
@@ -393,7 +397,7 @@ int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,
  * @mem_offset: first byte of the span, page aligned
  * @size: bytes of the span, page aligned, not 0
  * @flags: the new rights: MEMVIEW_READ and any of MEMVIEW_WRITE, MEMVIEW_EXEC;
- *	plus MEMVIEW_LAZY_WRITE
+ *	plus MEMVIEW_LAZY_WRITE, MEMVIEW_NO_ALLOC
  *
  * Rights can be taken and given back, but only up to what the range was mapped
  * with (MEMVIEW_WRITE), or the file ever was (MEMVIEW_EXEC).

@@ -68,6 +68,7 @@
 #define MEMVIEW_MAP_LAZY_WRITE	0x10
 #define MEMVIEW_MAP_POPULATE	0x20
 #define MEMVIEW_MAP_ADOPT	0x40
+#define MEMVIEW_MAP_NO_ALLOC	0x80
 
 #define MEMVIEW_MAP_RIGHTS \
 	(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC)
@@ -82,6 +83,7 @@
 #define MEMVIEW_FEATURE_COOKIE		0x40
 #define MEMVIEW_FEATURE_DROP_IDLE	0x80
 #define MEMVIEW_FEATURE_FSYNC		0x100
+#define MEMVIEW_FEATURE_NO_ALLOC	0x200
 
 /* struct memview_op.op */
 #define MEMVIEW_OP_MAP		0
@@ -154,7 +156,7 @@ struct memview_size_info {
  * @fd: a regular file: memfd (with or without MFD_HUGETLB), tmpfs, or a file
  *	system whose files can be mapped with MAP_SHARED
  * @flags: MEMVIEW_MAP_READ, and any of MEMVIEW_MAP_WRITE, _EXEC, _REPLACE,
- *	_LAZY_WRITE, _POPULATE, _ADOPT
+ *	_LAZY_WRITE, _POPULATE, _ADOPT, _NO_ALLOC
  * @fd_offset: first byte of the file; may lie beyond the end of the file
  *	(except for hugetlb): the peer's faults there raise SIGBUS until the file
  *	has grown
@@ -173,6 +175,15 @@ struct memview_size_info {
  * regular file does not dirty it. Without it a read fault already asks for
  * write access where range and mapping both allow it, because KVM never
  * upgrades a present read-only entry of such a mapping.
+ *
+ * %MEMVIEW_MAP_NO_ALLOC lends what the file has, and no more: where it has a hole,
+ * a peer's access raises SIGBUS instead of filling it, so that memory is allocated
+ * by the controller alone (MEMVIEW_POPULATE, or its own accesses), at its own
+ * expense. Otherwise a peer that is the first to touch a page of a hugetlb file is
+ * charged for it by the hugetlb controller, and fails at its own limit. A page that
+ * has been written to swap or disk is no hole; on a disk, what only fallocate(2)
+ * has reserved is one. Where a userfaultfd is registered for missing pages of the
+ * source, it is asked, as without the flag.
  *
  * %MEMVIEW_MAP_POPULATE populates the span once it is mapped, as
  * MEMVIEW_POPULATE with %MEMVIEW_POPULATE_PEERS does, and as far as that can be
@@ -221,7 +232,8 @@ struct memview_unmap_fd_info {
  * @mem_offset: first byte of the span in the view
  * @size: bytes of the span, not 0; all of it must be mapped
  * @flags: the new rights: MEMVIEW_MAP_READ and any of _WRITE, _EXEC; plus
- *	MEMVIEW_MAP_LAZY_WRITE
+ *	MEMVIEW_MAP_LAZY_WRITE and MEMVIEW_MAP_NO_ALLOC, as they are to be from
+ *	now on
  * @__pad: must be zero
  *
  * Rights can be taken and given back, up to what each range was mapped with:
@@ -257,7 +269,7 @@ struct memview_viewfd_info {
  *	one was; 0 if the source is dead
  * @ino: inode number of the file, as the kernel has it
  * @dev: device of the file's superblock (new_encode_dev)
- * @flags: MEMVIEW_MAP_READ, _WRITE, _EXEC, _LAZY_WRITE
+ * @flags: MEMVIEW_MAP_READ, _WRITE, _EXEC, _LAZY_WRITE, _NO_ALLOC
  * @cookie: as it was mapped with
  *
  * Of most file systems @ino and @dev are st_ino and st_dev of stat(2). Of some
