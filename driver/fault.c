@@ -377,13 +377,51 @@ static bool memview_fault_follows(struct memview_fault *fault)
 	return true;
 }
 
-/* A hole of shmem, that nobody else is to fill? */
+/* A hole in memory, that no userfaultfd is to fill? Swapped out is no hole. */
 static bool memview_fault_hole(struct vm_area_struct *source_vma,
 			       unsigned long source_addr)
 {
-	return shmem_mapping(source_vma->vm_file->f_mapping) &&
+	return (shmem_mapping(source_vma->vm_file->f_mapping) ||
+		is_vm_hugetlb_page(source_vma)) &&
 	       !userfaultfd_armed(source_vma) &&
 	       !memview_fault_entry(source_vma, source_addr);
+}
+
+/*
+ * Has the file a page there, on its disk or on the way to it? Of a file of its own:
+ * the controller's keeps its position.
+ *
+ * Context: no lock is held: file systems look at the disk.
+ */
+static bool memview_fault_on_disk(const struct memview_fault *fault,
+				  pgoff_t page)
+{
+	struct file *file = fault->segment->file;
+	loff_t at = (loff_t)page << PAGE_SHIFT;
+	loff_t data;
+
+	file = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE, file->f_cred);
+	if (IS_ERR(file))
+		return false;
+	data = vfs_llseek(file, at, SEEK_DATA);
+	fput(file);
+	return data >= at && data - at < PAGE_SIZE;
+}
+
+/* With MEMVIEW_MAP_NO_ALLOC: is it for a peer, what the file has there? */
+static bool memview_fault_denied(const struct memview_fault *fault,
+				 struct vm_area_struct *source_vma,
+				 unsigned long source_addr)
+{
+	if (likely(!(fault->flags & MEMVIEW_RANGE_NO_ALLOC)) ||
+	    memview_fault_cached(source_vma, source_addr))
+		return false;
+	if (memview_fault_hole(source_vma, source_addr))
+		return true;
+	/* Files of a disk are looked at where that can wait. */
+	return !(fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
+	       !shmem_mapping(source_vma->vm_file->f_mapping) &&
+	       !is_vm_hugetlb_page(source_vma);
 }
 
 /*
@@ -407,6 +445,7 @@ static bool memview_fault_fill(struct memview_fault *fault,
 	struct memview_charge charge;
 
 	if (fault->huge || (source_vma->vm_flags & VM_HUGEPAGE) ||
+	    !shmem_mapping(mapping) ||
 	    !memview_fault_hole(source_vma, source_addr))
 		return false;
 	if (fault->write && fault->nr > fault->base) {
@@ -610,6 +649,9 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 			 * wait for, until the close has got this mmap_lock.
 			 */
 			return MEMVIEW_FAULT_AGAIN;
+		} else if (memview_fault_denied(fault, source_vma,
+						source_addr)) {
+			return VM_FAULT_SIGBUS;
 		}
 		ret = memview_fault_source_now(fault, source_vma, source_addr,
 					       write);
@@ -944,6 +986,10 @@ again:
 		mmap_read_unlock(mm);
 		return 0;
 	}
+	if (memview_fault_denied(fault, source_vma, source_addr)) {
+		mmap_read_unlock(mm);
+		return VM_FAULT_SIGBUS;
+	}
 	if (!room && memview_fault_hole(source_vma, source_addr)) {
 		mmap_read_unlock(mm);
 		memview_charge_room(mm, memview_fault_debt(fault, mm));
@@ -964,6 +1010,23 @@ again:
 }
 
 /*
+ * With MEMVIEW_MAP_NO_ALLOC on a disk: the page is not in memory, or is to be
+ * written, which gives it a block.
+ */
+static bool memview_fault_wants_block(const struct memview_fault *fault)
+{
+	struct address_space *mapping = fault->segment->vm_file->f_mapping;
+	pgoff_t page = fault->file_first + (fault->vmf->pgoff - fault->first);
+	void *entry;
+
+	if (!(fault->flags & MEMVIEW_RANGE_NO_ALLOC) || shmem_mapping(mapping) ||
+	    memview_file_is_hugetlb(fault->segment->vm_file))
+		return false;
+	entry = xa_load(&mapping->i_pages, page);
+	return fault->need_write || !entry || xa_is_value(entry);
+}
+
+/*
  * Waits for the controller's mmap_lock, or for the source's fault (I/O, a
  * userfaultfd handler), without the peer's lock; then the fault comes again.
  * The VMA may be gone by then: nothing of @vmf is touched after the unlock.
@@ -977,7 +1040,9 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 {
 	struct vm_fault *vmf = fault->vmf;
 	unsigned long source_addr = memview_fault_source_addr(fault);
+	unsigned int flags = vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
 	pgoff_t pgoff = vmf->pgoff;
+	pgoff_t file_page = fault->file_first + (pgoff - fault->first);
 	vm_fault_t ret;
 
 	/* Time that is owed is spent on the way to user mode, not below a lock. */
@@ -986,8 +1051,11 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	ret = memview_fault_unlock(fault);
 	if (ret)
 		return ret;
-	ret = memview_fault_source_wait(fault, mm, source_addr,
-					vmf->flags & FAULT_FLAG_INTERRUPTIBLE);
+	if (memview_fault_wants_block(fault) &&
+	    !memview_fault_on_disk(fault, file_page))
+		ret = VM_FAULT_SIGBUS;
+	else
+		ret = memview_fault_source_wait(fault, mm, source_addr, flags);
 	if (ret && fault->need_write && !fault->write) {
 		fault->no_write = true;
 		ret = 0;

@@ -79,6 +79,7 @@ static long memview_get_info(struct memview *view, void *arg, bool nowait)
 				  MEMVIEW_FEATURE_UPDATE |
 				  MEMVIEW_FEATURE_ADOPT |
 				  MEMVIEW_FEATURE_POPULATE |
+				  MEMVIEW_FEATURE_NO_ALLOC |
 				  (IS_ENABLED(CONFIG_IO_URING) ?
 				   MEMVIEW_FEATURE_URING_CMD : 0) |
 				  (MEMVIEW_HUGE ? MEMVIEW_FEATURE_HUGE : 0) |
@@ -183,6 +184,7 @@ static int memview_edit_map(struct memview_edit *edit,
 	err = memview_rights_check(op->flags, MEMVIEW_MAP_RIGHTS |
 				   MEMVIEW_MAP_REPLACE |
 				   MEMVIEW_MAP_LAZY_WRITE |
+				   MEMVIEW_MAP_NO_ALLOC |
 				   MEMVIEW_MAP_POPULATE | MEMVIEW_MAP_ADOPT);
 	if (!err)
 		err = memview_addr_check(op->addr, op->flags);
@@ -269,7 +271,8 @@ static int memview_edit_protect(struct memview_edit *edit, u64 mem_offset,
 				u64 size, u32 flags)
 {
 	int err = memview_rights_check(flags, MEMVIEW_MAP_RIGHTS |
-				       MEMVIEW_MAP_LAZY_WRITE);
+				       MEMVIEW_MAP_LAZY_WRITE |
+				       MEMVIEW_MAP_NO_ALLOC);
 
 	edit->kind = MEMVIEW_EDIT_PROTECT;
 	edit->flags = flags;
@@ -424,7 +427,7 @@ static void memview_range_describe(const struct memview_range *range,
 		.fd_offset	= (u64)file_first << PAGE_SHIFT,
 		.ino		= inode->i_ino,
 		.dev		= new_encode_dev(inode->i_sb->s_dev),
-		.flags		= memview_range_flags(range),
+		.flags		= memview_flags_unpack(memview_range_flags(range)),
 		.cookie		= range->cookie,
 	};
 	if (READ_ONCE(segment->state) != MEMVIEW_SEGMENT_DEAD)

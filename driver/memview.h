@@ -107,8 +107,12 @@ struct memview_range {
 	struct memview_range *change_next;
 };
 
-/* MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE */
+/*
+ * MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE; but where MEMVIEW_MAP_READ would be,
+ * which every range has, MEMVIEW_MAP_NO_ALLOC: see memview_flags_pack().
+ */
 #define MEMVIEW_RANGE_FLAGS	0x0017UL
+#define MEMVIEW_RANGE_NO_ALLOC	MEMVIEW_MAP_READ
 /* What the operation in progress has done to the range, and its flags before. */
 #define MEMVIEW_RANGE_ADDED	0x0020UL
 #define MEMVIEW_RANGE_REMOVED	0x0040UL
@@ -138,6 +142,26 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
 	return memview_range_file_first(range) + (range->last - range->first);
 }
 
+/* Of the flags of a MAP or PROTECT, those that a range keeps, as it keeps them. */
+static inline u32 memview_flags_pack(u32 flags)
+{
+	u32 packed = flags & MEMVIEW_RANGE_FLAGS & ~MEMVIEW_RANGE_NO_ALLOC;
+
+	if (flags & MEMVIEW_MAP_NO_ALLOC)
+		packed |= MEMVIEW_RANGE_NO_ALLOC;
+	return packed;
+}
+
+static inline u32 memview_flags_unpack(u32 packed)
+{
+	u32 flags = packed | MEMVIEW_MAP_READ;
+
+	if (packed & MEMVIEW_RANGE_NO_ALLOC)
+		flags |= MEMVIEW_MAP_NO_ALLOC;
+	return flags;
+}
+
+/* As memview_flags_pack() has them. */
 static inline u32 memview_range_flags(const struct memview_range *range)
 {
 	return READ_ONCE(range->file) & MEMVIEW_RANGE_FLAGS;

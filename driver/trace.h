@@ -15,7 +15,8 @@
 		      { MEMVIEW_MAP_EXEC, "EXEC" },			\
 		      { MEMVIEW_MAP_REPLACE, "REPLACE" },		\
 		      { MEMVIEW_MAP_LAZY_WRITE, "LAZY_WRITE" },		\
-		      { MEMVIEW_MAP_ADOPT, "ADOPT" })
+		      { MEMVIEW_MAP_ADOPT, "ADOPT" },			\
+		      { MEMVIEW_MAP_NO_ALLOC, "NO_ALLOC" })
 
 #define memview_fault_result(name)					\
 	{ (__force unsigned long)VM_FAULT_##name, #name }

@@ -195,7 +195,8 @@ static int memview_edit_apply(struct memview_change *change,
 		edit->zap = edit->removed;
 		return memview_change_add(change, edit->first, edit->last,
 					  edit->file_first, edit->attach,
-					  edit->cookie, edit->flags);
+					  edit->cookie,
+					  memview_flags_pack(edit->flags));
 
 	case MEMVIEW_EDIT_UNMAP:
 		err = memview_change_carve(change, edit->first, edit->last,
@@ -205,7 +206,7 @@ static int memview_edit_apply(struct memview_change *change,
 
 	case MEMVIEW_EDIT_PROTECT:
 		err = memview_change_check(change, edit->first, edit->last,
-					   edit->flags);
+					   memview_flags_pack(edit->flags));
 		/*
 		 * A right that is added zaps too: KVM never upgrades a present
 		 * read-only entry of a VM_PFNMAP mapping.
@@ -213,7 +214,8 @@ static int memview_edit_apply(struct memview_change *change,
 		edit->zap = err > 0;
 		if (err > 0)
 			err = memview_change_flags(change, edit->first,
-						   edit->last, edit->flags);
+						   edit->last,
+						   memview_flags_pack(edit->flags));
 		return err;
 
 	case MEMVIEW_EDIT_RESIZE:
