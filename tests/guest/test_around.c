@@ -8,6 +8,7 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,78 @@ static void cold_sequence_grows_the_window(struct fixture *f)
 	EXPECT_OK(mv_map(f->ctl, file, 0, MANY * PAGE, 0, RW));
 	EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), MANY * PAGE);
 	assert_in_range(fdinfo(f->ctl, "faults"), 4, MANY / 16 / 2);
+}
+
+/* ---- NUMA balancing takes the rights of the source's entries, to see who touches ---- */
+
+#define NUMA	"/sys/kernel/debug/sched/numa_balancing/"
+
+static const char *const numa_knobs[][2] = {
+	/* What is to be set, and what is put back. */
+	{ NUMA "scan_delay_ms", "1000" },
+	{ NUMA "scan_period_min_ms", "1000" },
+	{ NUMA "scan_period_max_ms", "60000" },
+	{ NUMA "scan_size_mb", "256" },
+};
+
+static void *spin_in_a_thread(void *arg)
+{
+	atomic_int *stop = arg;
+
+	while (!atomic_load(stop))
+		;
+	return NULL;
+}
+
+/* A counter of /proc/vmstat. */
+static unsigned long long vmstat(const char *name)
+{
+	unsigned long long value = 0;
+	char line[128];
+	FILE *file = fopen("/proc/vmstat", "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			value = strtoull(line + strlen(name), NULL, 10);
+	if (file)
+		fclose(file);
+	return value;
+}
+
+static void hints_of_numa_balancing_cost_no_faults(struct fixture *f)
+{
+	static const char *const fast[] = { "1", "20", "20", "64" };
+	unsigned long long updates;
+	atomic_int stop = 0;
+	pthread_t threads[2];
+	bool scanned;
+	unsigned long faults;
+
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	if (access(NUMA "scan_delay_ms", W_OK) ||
+	    !put_text("/proc/sys/kernel/numa_balancing", "1"))
+		SKIP("no NUMA balancing");
+	for (int i = 0; i < 4; i++)
+		put_text(numa_knobs[i][0], fast[i]);
+	set_module_param(f, "fault_around_pages", 16);
+	many_warm_pages(f, MANY);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, spin_in_a_thread, &stop), 0);
+	updates = vmstat("numa_pte_updates ");
+	scanned = EVENTUALLY(vmstat("numa_pte_updates ") - updates >= 2 * MANY);
+	EXPECT_CALL(f->peer, op_faults_reading, AT(f, 0), MANY * PAGE);
+	faults = fdinfo(f->ctl, "faults");
+	atomic_store(&stop, 1);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	put_text("/proc/sys/kernel/numa_balancing", "0");
+	for (int i = 0; i < 4; i++)
+		put_text(numa_knobs[i][0], numa_knobs[i][1]);
+	if (!scanned)
+		SKIP("NUMA balancing does not scan");
+	print_message("# %lu faults\n", faults);
+	/* A scan in between takes back what has been mapped, and more than once. */
+	assert_in_range(faults, 4, MANY / 4);
 }
 
 /* Each a window away from the last; and what is between is not mapped. */
@@ -497,6 +570,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(sequence_grows_the_window, "4 pages", 4),
 	CASE_VARIANT(sequence_grows_the_window, "1 page", 1),
 	CASE(cold_sequence_grows_the_window),
+	CASE(hints_of_numa_balancing_cost_no_faults),
 	CASE(random_touches_do_not_grow_it),
 	CASE(touches_with_gaps_do_not_grow_it),
 	CASE(window_is_small_again),
