@@ -473,7 +473,7 @@ static void memview_change_split(struct memview_change *change,
  * @file_first: page of the file that @first maps
  * @attach: what it maps
  * @cookie: the controller's name for it
- * @flags: MEMVIEW_MAP_*, which are its greatest rights as well
+ * @flags: as in memview_range, which are its greatest rights as well
  *
  * Return: 0, or why the change has to be undone
  */

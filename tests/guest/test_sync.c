@@ -289,7 +289,7 @@ static void waiting_holds_up_nobody(struct fixture *f)
 	map_pages(f, 8, 0, 4, RW);
 	WRITES(f, 0, WORD(0));
 	other = another_peer(f, f->viewfd, PROT_READ | PROT_WRITE, &view);
-	wait_for_old_sources();
+	drop_old_sources();
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
 	START(f->peer, op_fsync, f->peer_viewfd);
