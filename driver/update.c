@@ -401,9 +401,12 @@ static int memview_update_commit(struct memview_change *change,
 		memview_change_undo(change);
 		return err;
 	}
-	/* Then all of the span is pending already. */
-	many = view->changing;
-	if (!many) {
+	many = nr > MEMVIEW_CHUNK || view->changing;
+	if (many) {
+		/* As it is already where somebody may have looked. */
+		view->pending_first = change->first;
+		view->pending_last = change->last;
+	} else {
 		memview_edits_put(edits, nr);
 		memview_edits_report(view, edits, nr, result);
 		zaps = memview_edits_merge(edits, nr);
