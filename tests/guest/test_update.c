@@ -154,6 +154,28 @@ static void files_of_a_batch_are_kept_and_let_go(struct fixture *f)
 	close(files[2]);
 }
 
+/* Long before anything changes, they are more than the driver does in one go. */
+static void many_that_do_nothing(struct fixture *f)
+{
+	struct memview_op ops[200];
+	unsigned long long zaps = fdinfo(f->ctl, "zaps");
+	uint64_t unmapped;
+
+	for (unsigned long i = 0; i < NR_OPS(ops); i++)
+		ops[i] = unmap_op(1000 - i, 1);
+	EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), &unmapped));
+	assert_int_equal(unmapped, 0);
+	map_pages(f, 10, 10, 4, RW);
+	READS(f, 11, WORD(11));
+	assert_int_equal(fdinfo(f->ctl, "zaps"), zaps);
+	ops[NR_OPS(ops) - 1] = unmap_op(11, 2);
+	EXPECT_OK(update(f->ctl, ops, NR_OPS(ops), &unmapped));
+	assert_int_equal(unmapped, 2 * PAGE);
+	assert_int_equal(fdinfo(f->ctl, "zaps"), zaps + 1);
+	READ_SIGBUS(f, 11);
+	READS(f, 10, WORD(10));
+}
+
 /* Adjacent spans make one zap, wherever they are in the array. */
 static void spans_are_zapped_once(struct fixture *f)
 {
@@ -346,34 +368,90 @@ static void no_fault_sees_half_of_it(struct fixture *f)
 		assert_int_equal(atomic_load(&shared->faults), 0);
 }
 
+/* View fd, page: maps it anew for each read, so that each is a fault. */
+static long op_fault_again(const long *a)
+{
+	while (!atomic_load(&shared->stop)) {
+		volatile uint64_t *at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, (int)a[0],
+					     a[1] * (long)PAGE);
+		struct outcome o = PROBE(op_read, (long)at);
+
+		if (o.sig)
+			atomic_fetch_add(&shared->faults, 1);
+		else if (o.ret != (long)WORD(a[1] % (long)FILE_PAGES))
+			atomic_fetch_add(&shared->bad, 1);
+		munmap((void *)at, PAGE);
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return 0;
+}
+
+#define MANY	4000UL
+#define FIRST	16UL	/* of those, after one range of as many pages */
+
+/* Ranges that are so many that the driver changes them in pieces. */
+static struct memview_op *map_many(struct fixture *f)
+{
+	struct memview_op *ops = calloc(MANY + 2, sizeof(*ops));
+
+	assert_non_null(ops);
+	map_pages(f, 0, 0, FIRST, RW);
+	for (unsigned long i = 0; i < MANY; i++)
+		ops[1 + i] = map_op(f->file, FIRST + i, (FIRST + i) % FILE_PAGES, 1, RW);
+	EXPECT_OK(update(f->ctl, ops + 1, MANY, NULL));
+	/* What cannot be done. */
+	ops[1 + MANY] = map_op(f->file, 0, 0, 1, RW);
+	return ops;
+}
+
+static void check_never_faulted(struct fixture *f)
+{
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(f->peer, "read"));
+	assert_int_equal(atomic_load(&shared->bad), 0);
+	assert_int_equal(atomic_load(&shared->faults), 0);
+	assert_int_equal(nr_ranges(f->ctl), 1 + MANY);
+}
+
 /*
- * The same with so many that the driver does them in pieces, and lets others have
- * its lock in between: the peer waits rather than find one of the pieces.
+ * The peer waits rather than find one of the pieces, on the way there or back: what
+ * it reads is unmapped at first, and mapped again half-way.
  */
 static void no_fault_sees_half_of_many(struct fixture *f)
 {
-	const unsigned long nr = 512;
-	int file = make_file(f->backing, nr * PAGE, 0);
-	struct memview_op ops[513] = { unmap_op(0, nr) };
+	struct memview_op *ops = map_many(f);
 
-	for (unsigned long i = 0; i < nr; i++)
-		ops[1 + i] = map_op(file, i, i, 1, RW);
-	EXPECT_OK(update(f->ctl, ops + 1, (uint32_t)nr, NULL));
-	START(f->peer, op_scan, f->view, nr, 0);
-	for (int i = 0; i < 40; i++) {
-		EXPECT_OK(update(f->ctl, ops, 1 + (uint32_t)nr, NULL));
+	ops[0] = unmap_op(FIRST, MANY);
+	START(f->peer, op_fault_again, f->peer_viewfd, FIRST + MANY / 2);
+	for (int i = 0; i < 20; i++) {
 		wait_loops(1);
-		/* And when the last one cannot be done. */
-		ops[nr].mem_offset = 0;
-		EXPECT_ERRNO(EEXIST, update(f->ctl, ops, 1 + (uint32_t)nr, NULL));
-		assert_int_equal(failed_at, nr);
-		ops[nr].mem_offset = (nr - 1) * PAGE;
+		EXPECT_OK(update(f->ctl, ops, 1 + MANY, NULL));
+		wait_loops(1);
+		EXPECT_ERRNO(EEXIST, update(f->ctl, ops, 2 + MANY, NULL));
+		assert_int_equal(failed_at, 1 + MANY);
 	}
-	atomic_store(&shared->stop, 1);
-	EXPECT_VALUE(0, FINISH(f->peer, "scan"));
-	assert_int_equal(atomic_load(&shared->bad), 0);
-	assert_int_equal(atomic_load(&shared->faults), 0);
-	close(file);
+	check_never_faulted(f);
+	free(ops);
+}
+
+/*
+ * A range lies half in what is to change. Its other half is there all the time, also
+ * while the range is put together again, after everything else.
+ */
+static void other_half_of_a_range_stays(struct fixture *f)
+{
+	struct memview_op *ops = map_many(f);
+
+	ops[0] = unmap_op(FIRST / 2, FIRST / 2);
+	for (unsigned long i = 0; i < MANY; i++)
+		ops[1 + i] = unmap_op(FIRST + i, 1);
+	START(f->peer, op_fault_again, f->peer_viewfd, 3);
+	for (int i = 0; i < 40; i++) {
+		wait_loops(1);
+		EXPECT_ERRNO(EEXIST, update(f->ctl, ops, 2 + MANY, NULL));
+	}
+	check_never_faulted(f);
+	free(ops);
 }
 
 /* ---- what it refuses ---- */
@@ -705,6 +783,7 @@ static const struct test_case cases[] = {
 	CASE_ON(what_it_takes_is_gone, ON_ALL),
 	CASE(nothing_to_do_is_done),
 	CASE(files_of_a_batch_are_kept_and_let_go),
+	CASE(many_that_do_nothing),
 	CASE(spans_are_zapped_once),
 	CASE(overlapping_spans_are_zapped_once),
 	CASE_ON(nothing_is_written_once_a_batch_has_returned,
@@ -712,6 +791,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(no_fault_sees_half_of_it, "batch", 0),
 	CASE_VARIANT(no_fault_sees_half_of_it, "one by one", 1),
 	CASE(no_fault_sees_half_of_many),
+	CASE(other_half_of_a_range_stays),
 	CASE(bad_arguments),
 	CASE(operations_that_cannot_be_read),
 	CASE(first_version_of_an_operation),
