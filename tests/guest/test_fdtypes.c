@@ -318,9 +318,12 @@ static void offsets_are_those_of_mmap(struct fixture *f)
 
 static void swap_file_is_etxtbsy(struct fixture *f)
 {
-	char path[64], block[PAGE] = "";
-	int fd = backing_create(f->backing, 4096 * PAGE);
+	char path[128], block[PAGE] = "";
+	int fd;
 
+	/* It needs a name. */
+	snprintf(path, sizeof(path), "%s/ext4/swap", scratch_dir());
+	fd = EXPECT_OK(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
 	for (int i = 0; i < 4096; i++)
 		assert_int_equal(pwrite(fd, block, PAGE, i * PAGE), PAGE);
 	EXPECT_OK(fsync(fd));
@@ -330,13 +333,15 @@ static void swap_file_is_etxtbsy(struct fixture *f)
 	memcpy(block + PAGE - 10, "SWAPSPACE2", 10);
 	assert_int_equal(pwrite(fd, block, PAGE, 0), PAGE);
 	EXPECT_OK(fsync(fd));
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (swapon(path, 0))
+	if (swapon(path, 0)) {
+		unlink(path);
 		SKIP("cannot swap to it: %s", strerror(errno));
+	}
 	EXPECT_REFUSED(f->ctl, ETXTBSY, mv_map(f->ctl, fd, 0, PAGE, 0, RW));
 	assert_ptr_equal(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
 	assert_int_equal(errno, ETXTBSY);
 	EXPECT_OK(swapoff(path));
+	unlink(path);
 	EXPECT_OK(mv_map(f->ctl, fd, 0, PAGE, 0, RW));
 	close(fd);
 }
