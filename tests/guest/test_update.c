@@ -694,6 +694,13 @@ static int one_by_one(int ctl, const struct memview_op *op)
 	}
 }
 
+/* Of two views each may have another source for the same pages. */
+static void forget_sources(struct table *t)
+{
+	for (uint32_t i = 0; i < t->nr; i++)
+		t->ranges[i].source_addr = 0;
+}
+
 /*
  * Random operations by MEMVIEW_UPDATE, and one by one on another view until one
  * fails: the same tables, the same operation that fails with the same errno, and
@@ -728,6 +735,8 @@ static void same_as_one_by_one(struct fixture *f)
 		if (i == nr) {
 			assert_int_equal(ret, 0);
 			table_read(other, &want);
+			forget_sources(&want);
+			forget_sources(&is);
 			check_same_table(&want, &is, "UPDATE", __FILE__, __LINE__);
 			done++;
 			continue;
