@@ -57,7 +57,7 @@ size_t unit(struct fixture *f)
 
 size_t span(struct fixture *f, unsigned long nr)
 {
-	return f->backing == HUGETLB ? f->file_size : nr * PAGE;
+	return (nr * PAGE + unit(f) - 1) & -unit(f);
 }
 
 /*

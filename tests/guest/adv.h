@@ -26,7 +26,7 @@ char *source_at(struct fixture *f, unsigned long page);
 struct mapping source_mapping(struct fixture *f, unsigned long page);
 /* A span of the source that can be replaced: one page or huge page. */
 size_t unit(struct fixture *f);
-/* At least @nr pages of a source; all of it where that must not be split. */
+/* At least @nr pages of a source: what it covers when no more is lent of it. */
 size_t span(struct fixture *f, unsigned long nr);
 /* Skips the case where splitting a mapping of the backing upsets the kernel. */
 void need_split(struct fixture *f);

@@ -226,7 +226,7 @@ static long op_map_under_limit(const long *a)
 
 static void lending_leaves_the_address_space(struct fixture *f)
 {
-	const long left = 64;
+	const long left = 1100;
 	struct peer *p = peer_spawn();
 	long mib = EXPECT_CALL(p, op_map_under_limit, f->tc->param, left);
 
