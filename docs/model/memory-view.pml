@@ -6,10 +6,10 @@
  *
  * One process per thread that faults, per thread of the controller, and one
  * for whatever invalidates the source. Every labelled step is atomic in the
- * driver too: it is one page-table entry, or it is under memview.lock. The lock
- * of a peer's page table is `ptl': a fault checks and inserts under it, a zap
- * takes it for each entry, and a change or an invalidation publishes before its
- * zap without waiting for it. (Huge entries, and how memory and caches order all
+ * driver too: it is under the lock of the peer's page table or under
+ * memview.lock. A fault checks and inserts under the former, and a zap takes it for
+ * each entry; a change or an invalidation publishes, under the latter, before its
+ * zap and waits for no fault. (Huge entries, and how memory and caches order all
  * this: publish.pml.)
  *
  * Two pages of the view, two pages of the file. The second page of the view
@@ -59,10 +59,9 @@
 byte range[2];			/* the table, by page of the view; 0: a hole */
 byte entry[NR_ENTRIES];		/* the peers' page tables */
 byte open;			/* pages of the operation that is under way */
-bool ptl[PEERS];		/* the peers' page-table locks */
 bool inv;			/* an invalidation is under way */
 /* Of each fault in flight: */
-byte flight[THREADS];		/* 1: looked up, 2: found valid, has ptl */
+byte flight[THREADS];		/* 1: looked up, 2: found valid */
 byte page[THREADS];		/* of the view */
 byte seen[THREADS];		/* the range that was looked up */
 bool seq[THREADS];		/* the notifier's sequence has moved on */
@@ -96,12 +95,6 @@ bool ops;			/* ops_lock */
 #define VALID(t, i, l) (!seq[t] && range[i] == (l))
 #endif
 
-#ifdef MUT_check_outside
-#define PTL_FREE(p) true
-#else
-#define PTL_FREE(p) !ptl[p]
-#endif
-
 #ifdef MUT_no_pending
 #define PENDING 0
 #else
@@ -119,11 +112,8 @@ inline put(thread, nr, new)
 	if
 	:: entry[k] == 0 || (FILE(entry[k]) == FILE(new) &&
 			     (new & W) && !(entry[k] & W)) ->
-		/*
-		 * Nothing appears that the table does not grant now, or that is
-		 * not about to be zapped for that,
-		 */
-		assert(IN(open, nr) || GRANTS(range[nr], new));		/* R2 */
+		/* Nothing appears that the table does not grant now, */
+		assert(GRANTS(range[nr], new));				/* R2 */
 		/* nor a page that has left the source since, or lost W. */
 		assert(!IN(gone[thread], FILE(new)));			/* R2 */
 		assert(!((new & W) && IN(gone[thread], 2 + FILE(new))));	/* R2 */
@@ -183,31 +173,50 @@ end:	do
 		mm[PEER(t)]++;
 #endif
 	   };
-	   /* The page table's lock, then memview_fault_valid() */
+	   /* The page table's lock, memview_fault_valid(), the entries */
 	   atomic {
-		PTL_FREE(PEER(t)) ->
 		if
 		:: VALID(t, P, L) ->
-			ptl[PEER(t)] = true;
 			flight[t] = 2
 		:: else ->
 			fault_end();
 			goto end
-		fi
+		fi;
+#ifdef MUT_check_outside
 	   };
-#ifdef MUT_mkwrite_zero
-	   /* A write to a present entry without W: let the core upgrade it. */
 	   atomic {
+#endif
+#ifdef MUT_mkwrite_zero
+		/* A write to a present entry without W: let the core upgrade it. */
 		old = entry[ENTRY(PEER(t), P)];
 		if
 		:: old && !(old & (W | D)) && CAN_WRITE(t, L) &&
-		   FILE(old) == FILE(L) ->
-			ptl[PEER(t)] = false
-		:: true ->
-			old = 0;
-			goto insert
-		fi
-	   };
+		   FILE(old) == FILE(L) -> goto upgrade
+		:: true -> old = 0
+		fi;
+#endif
+		if
+		:: put(t, P, READ(t, L))
+		:: CAN_WRITE(t, L) -> put(t, P, WRITE(t, L))
+		:: true		/* needed W, did not get it */
+		fi;
+		/* The rest of the window. */
+		if
+		:: L & BOTH ->
+			if
+			:: put(t, 1 - P, READ(t, OTHER(P, L)))
+			:: CAN_WRITE(t, L) ->
+				put(t, 1 - P, WRITE(t, OTHER(P, L)))
+			:: true	/* not in the source, or not writable there */
+			fi
+		:: else
+		fi;
+		fault_end()
+	   }
+#ifdef MUT_mkwrite_zero
+	   ;
+	   goto end;
+upgrade:
 	   /* finish_mkwrite_fault(): pte_same() */
 	   atomic {
 		k = ENTRY(PEER(t), P);
@@ -219,35 +228,9 @@ end:	do
 		fi;
 		k = 0;
 		old = 0;
-		fault_end();
-		goto end
-	   };
-insert:
-#endif
-	   atomic {
-		if
-		:: put(t, P, READ(t, L))
-		:: CAN_WRITE(t, L) -> put(t, P, WRITE(t, L))
-		:: true		/* needed W, did not get it */
-		fi;
-		if
-		:: L & BOTH
-		:: else ->
-			ptl[PEER(t)] = false;
-			fault_end();
-			goto end
-		fi
-	   };
-	   /* The rest of the window. */
-	   atomic {
-		if
-		:: put(t, 1 - P, READ(t, OTHER(P, L)))
-		:: CAN_WRITE(t, L) -> put(t, 1 - P, WRITE(t, OTHER(P, L)))
-		:: true		/* not in the source, or not writable there */
-		fi;
-		ptl[PEER(t)] = false;
 		fault_end()
 	   }
+#endif
 
 #ifdef MPROTECT
 	/* mprotect(2): the mmap_lock for writing keeps faults out. */
@@ -315,7 +298,6 @@ inline zap(pages, narrowed)
 	od;
 	if
 	:: k < NR_ENTRIES ->
-		PTL_FREE(k / 2);
 #ifdef MUT_narrow_keeps_dirty
 		if
 		:: narrowed && GRANTS(range[PAGE(k)], entry[k] & ~W) ->

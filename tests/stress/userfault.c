@@ -38,7 +38,8 @@ static bool block_source(const struct own *own, bool events)
 
 	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
 		return false;
-	if (memview_query(own->view, &offset, &range, 1, NULL) != 1)
+	if (memview_query(own->view, &offset, &range, sizeof(range), 1,
+			  NULL) != 1)
 		fail("query", 0);
 	area.range.start = range.source_addr + SIZE / 2;
 	return !ioctl(uffd, UFFDIO_REGISTER, &area);
