@@ -182,7 +182,8 @@ static bool is_name(const char *name, const char *text, size_t len)
 static bool is_other(const char *text, size_t len)
 {
 	return is_name("batch", text, len) || is_name("ring", text, len) ||
-	       is_name("populate", text, len) || is_neighbour(text, len);
+	       is_name("populate", text, len) ||
+	       is_name("numa", text, len) || is_neighbour(text, len);
 }
 
 bool operations_exist(const char *list)

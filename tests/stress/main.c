@@ -242,8 +242,8 @@ static const char usage[] =
 	"                only these, with commas between: unmap, unmap-twice,\n"
 	"                unmap-punch, replace, narrow, noexec, punch, truncate, lose,\n"
 	"                tamper, shrink; beside them, populate, order, throttle,\n"
-	"                userfault, share, mlock; and batch and ring, which is how\n"
-	"                some of them are then done (default: all).\n"
+	"                userfault, share, mlock, overlay, numa; and batch and ring,\n"
+	"                which is how some of them are then done (default: all).\n"
 	"                Then it does not matter that some thing never happened.\n"
 	"  --dir DIR     files there instead of memfds; the one of huge pages stays\n"
 	"  --quiet       no progress and no counts\n"
@@ -394,6 +394,8 @@ static enum status run(void)
 	unsigned int children = options.controllers;
 
 	make_files();
+	if (is_chosen("numa"))
+		numa_at_full_speed();
 	for (unsigned int i = 0; i < options.controllers; i++)
 		if (!start())
 			crew_run(i);

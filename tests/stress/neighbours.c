@@ -27,6 +27,7 @@ static const struct {
 	{ "userfault",	userfault_run },
 	{ "share",	share_run },
 	{ "mlock",	mlock_run },
+	{ "overlay",	overlay_run },
 };
 
 #define NR_NEIGHBOURS (sizeof(neighbours) / sizeof(neighbours[0]))

@@ -25,11 +25,12 @@ void nap(unsigned int milliseconds);
 int wait_for_child(pid_t pid, const char *what);
 void kill_child(pid_t pid, const char *what);
 
-/* order.c, throttle.c, userfault.c, share.c, mlock.c */
+/* order.c, throttle.c, userfault.c, share.c, mlock.c, overlay.c */
 noreturn void order_run(void);
 noreturn void throttle_run(void);
 noreturn void userfault_run(void);
 noreturn void share_run(void);
 noreturn void mlock_run(void);
+noreturn void overlay_run(void);
 
 #endif /* NEIGHBOURS_H */

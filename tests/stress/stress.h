@@ -171,7 +171,8 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(THROTTLED, 0, "peer throttled and frozen") \
 	X(USERFAULT, 1, "controller with a userfaultfd") \
 	X(SHARED, 1, "control fd shared") \
-	X(LOCKED, 1, "controller with locked memory")
+	X(LOCKED, 1, "controller with locked memory") \
+	X(COPIED_UP, 0, "file of an overlay copied up")
 
 enum count {
 #define X(name, must, text) N_##name,
@@ -344,6 +345,8 @@ noreturn void hung(pid_t pid, const char *what);
 
 /* neighbours.c */
 unsigned int start_neighbours(void);
+/* numa.c: for the whole machine */
+void numa_at_full_speed(void);
 bool is_neighbour(const char *name, size_t len);
 
 /* files.c */
