@@ -265,16 +265,32 @@ static void memview_fault_window(struct memview_fault *fault,
 	fault->base = min_t(unsigned int, fault->nr, base);
 }
 
+/*
+ * The window in the source, where an invalidation must not be running when the
+ * snapshot is begun: what it has not come to yet, the snapshot would have.
+ */
+static void memview_fault_span(const struct memview_fault *fault,
+			       unsigned long source_addr,
+			       unsigned long *start, unsigned long *end)
+{
+	unsigned long size = PAGE_SIZE << fault->huge;
+
+	*start = (source_addr & -size) - fault->index * size;
+	*end = *start + fault->nr * size;
+}
+
 /* Of the first @nr pages of the window. */
 static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 					 unsigned long source_addr,
 					 unsigned int nr)
 {
+	struct memview_segment *segment = fault->segment;
 	struct hmm_range range = {
-		.notifier	= &fault->segment->notifier,
+		.notifier	= &MEMVIEW_NO_NOTIFIER(segment->mirror->mm),
 		.start		= source_addr - (fault->index << PAGE_SHIFT),
 		.hmm_pfns	= fault->pfns,
 	};
+	unsigned long start, end;
 
 	range.end = range.start + ((unsigned long)nr << PAGE_SHIFT);
 	if (fault->huge) {
@@ -284,8 +300,10 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 		range.hmm_pfns += fault->index;
 	}
 	memset_l(fault->pfns, 0, nr);
-	fault->seq = mmu_interval_read_begin(range.notifier);
-	range.notifier_seq = fault->seq;
+	memview_fault_span(fault, source_addr, &start, &end);
+	if (memview_mm_running(segment->mirror->space, start, end,
+			       &segment->seq, &fault->seq))
+		return MEMVIEW_FAULT_RUNNING;
 
 	switch (hmm_range_fault(&range)) {
 	case 0:
@@ -816,7 +834,7 @@ static bool memview_fault_valid(struct memview_fault *fault)
 		return true;
 	if (fault->mapping && !READ_ONCE(fault->mapping->tracked))
 		return false;
-	if (mmu_interval_read_retry(&fault->segment->notifier, fault->seq))
+	if (READ_ONCE(fault->segment->seq) != fault->seq)
 		return false;
 	/*
 	 * Suspect since before the snapshot, after memview_segment_vma(): what
@@ -1021,6 +1039,24 @@ static vm_fault_t memview_fault_wait_change(struct memview_fault *fault)
 }
 
 /*
+ * Waits for an invalidation of the source, of which any task of the controller's can
+ * have one running, and no lock and no address space is held up by that.
+ */
+static vm_fault_t memview_fault_wait_running(struct memview_fault *fault)
+{
+	unsigned long source_addr = memview_fault_source_addr(fault);
+	unsigned long start, end;
+	vm_fault_t ret;
+
+	memview_fault_span(fault, source_addr, &start, &end);
+	ret = memview_fault_unlock(fault);
+	if (ret)
+		return ret;
+	memview_mm_running_wait(fault->segment->mirror->space, start, end);
+	return VM_FAULT_RETRY;
+}
+
+/*
  * Faults the page in the source, and waits for that.
  *
  * What has been waited for without the lock is asked for once more: only then do
@@ -1221,6 +1257,8 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 		if (mmget_not_zero(mm)) {
 			ret = memview_fault_try(fault, mm);
 			mmput_async(mm);
+			if (ret == MEMVIEW_FAULT_RUNNING)
+				ret = memview_fault_wait_running(fault);
 		} else {
 			ret = VM_FAULT_SIGBUS;
 		}

@@ -11,6 +11,8 @@
 #define MEMVIEW_FAULT_AGAIN	((__force vm_fault_t)0x40000000)
 /* Nor this: wait for the end of a table operation. */
 #define MEMVIEW_FAULT_CHANGES	((__force vm_fault_t)0x20000000)
+/* Nor this: wait for the end of an invalidation of the source. */
+#define MEMVIEW_FAULT_RUNNING	((__force vm_fault_t)0x10000000)
 
 /**
  * struct memview_debt - memory above memory.high that somebody is to wait for
@@ -69,7 +71,7 @@ struct memview_note {
  * @nr: pages in the window; with @huge, blocks
  * @base: pages in the window before it grew
  * @index: of the page or block that faulted, in the window
- * @seq: of the notifier, when the snapshot was taken
+ * @seq: of the segment, when the snapshot was begun
  * @prots: page protection of entries without and with W
  * @pfns: the snapshot, as hmm_range_fault() has it; with @huge, some page of
  *	each block
@@ -107,7 +109,7 @@ struct memview_fault {
 	unsigned int nr;
 	unsigned int base;
 	unsigned int index;
-	unsigned long seq;
+	u64 seq;
 	pgprot_t prots[2];
 	unsigned long pfns[MEMVIEW_WINDOW_GROWN];
 };
@@ -117,6 +119,13 @@ vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge);
 void memview_fault_set_prots(struct memview_fault *fault);
 vm_fault_t memview_fault_commit(struct memview_fault *fault);
 void memview_fault_dirty(unsigned long pfn);
+
+/*
+ * For hmm_range_fault(), which asks a notifier whether something is invalidated: of
+ * sources we know ourselves, and mmu_interval_read_begin() waits for all of the
+ * address space.
+ */
+#define MEMVIEW_NO_NOTIFIER(of) ((struct mmu_interval_notifier){ .mm = (of) })
 
 static inline unsigned long
 memview_fault_source_addr(const struct memview_fault *fault)

@@ -147,8 +147,8 @@ static void memview_huge_snapshot(struct memview_fault *fault,
 bool memview_huge_around(struct memview_fault *fault, unsigned long source_addr)
 {
 	struct hmm_range range = {
-		.notifier	= &fault->segment->notifier,
-		.notifier_seq	= fault->seq,
+		.notifier	=
+			&MEMVIEW_NO_NOTIFIER(fault->segment->mirror->mm),
 	};
 	unsigned int i;
 

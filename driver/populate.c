@@ -118,7 +118,7 @@ static int memview_populate_snapshot(struct memview_populate *p,
 				     unsigned long nr)
 {
 	struct hmm_range range = {
-		.notifier	= &p->segment->notifier,
+		.notifier	= &MEMVIEW_NO_NOTIFIER(current->mm),
 		.start		= p->addr,
 		.end		= p->addr + (nr << PAGE_SHIFT),
 		.hmm_pfns	= p->pfns,
@@ -126,7 +126,6 @@ static int memview_populate_snapshot(struct memview_populate *p,
 
 	memset(p->pfns, 0, nr * sizeof(p->pfns[0]));
 	/* Only a hint, nothing is inserted by it. */
-	range.notifier_seq = mmu_interval_read_begin(range.notifier);
 	return hmm_range_fault(&range);
 }
 
