@@ -178,32 +178,36 @@ static void *map_thread(void *unused)
 	return NULL;
 }
 
-static void *take_thread(void *unused)
+static int take(int ctl)
 {
 	struct memview_range_info range;
 	struct memview_query_info q;
 
-	(void)unused;
-	atomic_store(&stuck->taker, gettid());
-	wait_for(&stuck->take);
 	switch (stuck->how) {
 	case TAKE_UNMAP:
-		stuck->ret = mv_unmap(stuck->ctl, 0, 4 * PAGE, NULL);
-		break;
+		return mv_unmap(ctl, 0, 4 * PAGE, NULL);
 	case TAKE_REVOKE:
-		stuck->ret = mv_revoke(stuck->ctl);
-		break;
+		return mv_revoke(ctl);
 	case TAKE_SHRINK:
-		stuck->ret = mv_set_size(stuck->ctl, PAGE);
-		break;
+		return mv_set_size(ctl, PAGE);
 	case TAKE_QUERY:
-		stuck->ret = mv_query(stuck->ctl, 0, &range, 1, &q);
-		break;
+		return mv_query(ctl, 0, &range, 1, &q);
 	case MAP_KNOWN:
-		stuck->ret = mv_map(stuck->ctl, stuck->known, 0, PAGE, 24 * PAGE,
-				    RW | MEMVIEW_MAP_LAZY_WRITE);
-		break;
+		return mv_map(ctl, stuck->known, 0, PAGE, 24 * PAGE,
+			      RW | MEMVIEW_MAP_LAZY_WRITE);
 	}
+	return -1;
+}
+
+static void *take_thread(void *unused)
+{
+	(void)unused;
+	/* So that it then needs no page of code or stack that is not there yet. */
+	take(-1);
+	nap();
+	atomic_store(&stuck->taker, gettid());
+	wait_for(&stuck->take);
+	stuck->ret = take(stuck->ctl);
 	atomic_store(&stuck->taken, 1);
 	return NULL;
 }
