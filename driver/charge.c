@@ -101,12 +101,13 @@ static unsigned long memview_charge_delay(struct mem_cgroup *memcg,
 /**
  * memview_debt_pay - wait for what was allocated above memory.high
  * @debt: what memview_charge_end() has noted; nothing is left of it
+ * @state: TASK_KILLABLE, or TASK_INTERRUPTIBLE
  *
  * As mem_cgroup_handle_over_high(), but for the reclaim, which is done by the
  * cgroup's own work item, that allocations in interrupts have.
  *
- * Context: no lock is held, and no address space in use. Can be killed; or, for
- * the state TASK_INTERRUPTIBLE, ended by any signal.
+ * Context: no lock is held, and no address space in use. Ended by signals as @state
+ * has it.
  */
 void memview_debt_pay(struct memview_debt *debt, unsigned int state)
 {

@@ -154,6 +154,7 @@ void memview_note_set(struct memview *view, pgoff_t pgoff, bool write, u64 gen,
 /**
  * memview_note_get - has this task waited, and for what?
  * @vmf: its fault
+ * @view: the view
  * @note: written: what it has found out
  *
  * The retry is told. Where it was the kernel that took the fault upon itself
