@@ -9,6 +9,8 @@
  *   update.c  what they have in common: check, prepare, apply or undo, zap
  *   table.c   which range is where in a view, and how spans cut ranges
  *   source.c  the mirrors of files in the controller's address space
+ *   mm.c      address spaces that control or map views, and their notifier
+ *   peers.c   who has a view mapped, and where; the zap
  *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
  *   huge.c    the same by one huge entry, where that can be
  *   pud.c     what entries of 1 GiB need beyond that
@@ -17,7 +19,7 @@
  *   populate.c  faults before peers do; adds to none of the data
  *   sync.c    msync(2) of a view; looks at the table and the files alone
  *
- * Invalidation flows back the other way (source.c -> view.c), and nothing else
+ * Invalidation flows back the other way (source.c -> peers.c), and nothing else
  * does.
  *
  * Lock order, outermost first:
@@ -29,21 +31,23 @@
  *				user space can hold up is waited for
  *     mmap_lock		of a peer; a fault only tries the controller's
  *				while it holds its own
- *       memview_pmd_locks	page tables against huge entries, in faults:
- *				below the peer's mmap_lock or that of its VMA,
- *				may reclaim
- *         <mmu notifiers>	memview_segment_invalidate() runs in here
- *           memview.lock	table against faults and invalidations
+ *       i_mmap_rwsem		of a backing file, with its page locked perhaps
+ *         <mmu notifiers>	memview_segment_invalidate() runs in here, and
+ *				memview_peers_unmap()
+ *           memview.lock	table against invalidations; a spinlock
+ *             memview.peers_lock	who maps the view; a spinlock
+ *               memview_mm.lock
  *             page table locks
  *             memview_segment.lock, memview_mirror.lock
  *
  * A fault's look-up takes none of them: see memview_table_find(). What it finds
- * is checked again under memview.lock before anything is inserted (R2).
+ * is checked again under the lock of the page table, or for huge entries under
+ * memview.lock, before anything is inserted (R2).
  *
- * Under memview.lock nothing may reclaim memory, fault, or zap: the
- * invalidation callback takes it, reclaim and zaps raise that callback.
- * No lock of ours is held across a zap but ops_lock, which neither faults nor
- * invalidations take.
+ * memview.lock is held for a bounded piece of work (R7): nothing may reclaim
+ * memory, fault, zap or sleep under it. No lock of ours is held across a zap but
+ * ops_lock, which neither faults nor invalidations take; and no i_mmap_rwsem is
+ * taken by it (trap 21 of docs/rules.md). docs/model/locks.pml has all of this.
  */
 #ifndef _MEMVIEW_H
 #define _MEMVIEW_H
