@@ -1060,7 +1060,9 @@ static vm_fault_t memview_fault_wait_running(struct memview_fault *fault)
  * Faults the page in the source, and waits for that.
  *
  * What has been waited for without the lock is asked for once more: only then do
- * file systems say what has come of it.
+ * file systems say what has come of it. Not so where a userfaultfd would be waited
+ * for again, or the table has changed: the peer's fault comes again, and may not
+ * want the page any more.
  *
  * Context: no lock is held. Can be killed, and with FAULT_FLAG_INTERRUPTIBLE in
  * @flags be ended by any signal, where what is waited for allows that.
@@ -1082,7 +1084,8 @@ again:
 	if (mmap_read_lock_killable(mm))
 		return 0;
 	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
-	if (!source_vma || !(source_vma->vm_flags & VM_READ)) {
+	if (!source_vma || !(source_vma->vm_flags & VM_READ) ||
+	    ((flags & FAULT_FLAG_TRIED) && userfaultfd_armed(source_vma))) {
 		mmap_read_unlock(mm);
 		return 0;
 	}
@@ -1102,7 +1105,9 @@ again:
 	if (!(ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
 		mmap_read_unlock(mm);
 	if ((ret & VM_FAULT_RETRY) && !(ret & VM_FAULT_ERROR) &&
-	    !(flags & FAULT_FLAG_TRIED) && !signal_pending_state(state, current)) {
+	    !(flags & FAULT_FLAG_TRIED) &&
+	    !signal_pending_state(state, current) &&
+	    READ_ONCE(fault->view->gen) == fault->gen) {
 		flags |= FAULT_FLAG_TRIED;
 		goto again;
 	}
