@@ -82,7 +82,8 @@ static uint64_t size_of(uint8_t a)
 
 static uint32_t rights_of(uint8_t a)
 {
-	return a >= 0xe0 ? a : (a & 0x3f) | MEMVIEW_MAP_READ;
+	/* ADOPT is for do_adopt(). */
+	return a >= 0xe0 ? a : (a & 0xbf) | MEMVIEW_MAP_READ;
 }
 
 static int prot_of(uint8_t a)
@@ -262,7 +263,7 @@ static void do_protect(const uint8_t *a)
 {
 	struct memview_protect_info arg = {
 		.mem_offset = offset_of(a[1]), .size = size_of(a[2]),
-		.flags = a[3] >= 0xe0 ? a[3] : (a[3] & 0x17) | MEMVIEW_MAP_READ,
+		.flags = a[3] >= 0xe0 ? a[3] : (a[3] & 0x97) | MEMVIEW_MAP_READ,
 		.__pad = a[4] == 0xff,
 	};
 
