@@ -393,7 +393,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(failed_operation_binds_no_view, "too many ranges", TOO_MANY),
 	CASE_VARIANT(failed_operation_binds_no_view, "beyond the view", BEYOND),
 	CASE_VARIANT(first_source_under_a_profiler, "100 mappings", 100),
-	CASE_VARIANT(first_source_under_a_profiler, "5000 mappings", 5000),
+	CASE_VARIANT(first_source_under_a_profiler, "2000 mappings", 2000),
 	CASE_VARIANT(locking_fills_what_was_lent, "nothing lent", LEND_NOTHING),
 	CASE_VARIANT(locking_fills_what_was_lent, "a page", LEND_A_PAGE),
 	CASE_VARIANT(locking_fills_what_was_lent, "a page adopted", ADOPT_A_PAGE),
