@@ -36,7 +36,7 @@
 #define I_FILE	2	/* i_mmap_rwsem of the file */
 #define I_VIEW	3	/* i_mmap_rwsem of a view's inode */
 #define OPS	5	/* memview.ops_lock */
-#define MIRROR	7	/* memview_mirror.lock */
+#define MAKE	7	/* memview_mirror.make_lock */
 #define ALL	9	/* mm_all_locks_mutex */
 #define VIEW	10	/* memview.lock */
 #define NR_LOCKS 12
@@ -264,23 +264,18 @@ inline change_table(k)
 
 inline map_fd(s)
 {
-#if defined(MUT_map_fd_under_ops)
+#ifdef MUT_map_fd_under_ops
 	write(OPS + s);
-	write(MIRROR + s);
-	make_source(s);
-	up_write(MIRROR + s);
-	allocate(s);
-#else
-	write(MIRROR + s);
-	make_source(s);
-	write(OPS + s);
-	allocate(s);
 #endif
+	write(MAKE + s);
+	make_source(s);
+	up_write(MAKE + s);
+#ifndef MUT_map_fd_under_ops
+	write(OPS + s);
+#endif
+	allocate(s);
 	change_table(s);
 	up_write(OPS + s);
-#if !defined(MUT_map_fd_under_ops)
-	up_write(MIRROR + s);
-#endif
 	collect(s)
 }
 
@@ -289,9 +284,6 @@ inline unmap_fd(s)
 {
 	write(OPS + s);
 	allocate(s);
-#ifdef MUT_mirror_in_ops
-	pass_write(MIRROR + s);
-#endif
 	change_table(s);
 	up_write(OPS + s);
 	collect(s)
