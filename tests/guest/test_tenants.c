@@ -595,7 +595,8 @@ static struct result measure(struct peer *bystander, const long *args, long kind
 	}
 	qsort(measured->times, ROUNDS, sizeof(double), by_value);
 	result.median = measured->times[ROUNDS / 2];
-	result.worst = measured->times[ROUNDS - 1];
+	/* But for those few in which the machine has done something else. */
+	result.worst = measured->times[ROUNDS - 1 - ROUNDS / 100];
 	return result;
 }
 
