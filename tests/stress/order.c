@@ -23,6 +23,7 @@ static int between[BETWEEN];
 
 static void map_somewhere(char **at, int fd, size_t size)
 {
+	now_doing("mmap, in order");
 	if (mmap(*at, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		fail("mapping in order", errno);
 	*at += size + PAGE;
@@ -62,7 +63,6 @@ static noreturn void register_one(uint64_t random, int viewfd, size_t size)
 {
 	struct memview *view;
 
-	now_doing("mmap, in order");
 	map_in_order(&random, viewfd, size);
 	now_doing("first notifier");
 	if (random_once_in(&random, 2) && make_vm()) {

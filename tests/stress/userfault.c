@@ -2,7 +2,7 @@
 /*
  * Controllers that have a userfaultfd on their sources and never answer, with and
  * without events for what is unmapped. Their peers wait for them, and end when
- * they are killed or when the view is; nobody else waits.
+ * they are killed; nobody else waits.
  */
 
 #define _GNU_SOURCE
@@ -97,8 +97,9 @@ static noreturn void control(uint64_t random, const int *ready)
 	nap(50);
 	if (random_once_in(&random, 2)) {
 		revoke_own(&own);
-		wait_for_child(slow, "a peer of a revoked view");
 	}
+	/* It waits for the userfaultfd, of a revoked view as well, and can be killed. */
+	kill_child(slow, "a peer that waits for a userfaultfd");
 	kill_child(quick, "a peer beside a userfaultfd");
 	if (write(ready[1], "", 1) != 1)
 		fail("pipe", errno);
