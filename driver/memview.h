@@ -262,7 +262,7 @@ struct memview {
 	struct memview_range *spare;
 	unsigned long nr_spare;
 
-	spinlock_t lock;
+	spinlock_t lock;		/* what follows; see the lock order */
 	struct rb_root table;
 	struct list_head attaches;
 	unsigned long nr_ranges;
