@@ -15,12 +15,11 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_THREADS	128
+#define MAX_THREADS	32
 
 static pthread_t threads[MAX_THREADS];
 
@@ -162,10 +161,7 @@ static void restless_controller(struct fixture *f)
 
 /* ---- a peer that is throttled ---- */
 
-#define BLOCK		(2UL << 20)
 #define GROUP		"/sys/fs/cgroup/tenants"
-#define NR_ATTACKERS	128UL
-#define ATTACKED	(NR_ATTACKERS << 30)	/* a GiB for each */
 
 static void make_group(const char *file, const char *limit)
 {
@@ -184,142 +180,6 @@ static void enter_group(struct peer *p)
 
 	snprintf(pid, sizeof(pid), "%d", p->pid);
 	assert_true(put_text(GROUP "/cgroup.procs", pid));
-}
-
-/* A view of which each block shows the one page of a file, at its start. */
-static int sparse_view(int *ctl, int fd, unsigned long size)
-{
-	unsigned long nr = size / BLOCK;
-	struct memview_op *ops = calloc(nr, sizeof(*ops));
-	struct memview_update_info update = {
-		.ops = (uintptr_t)ops, .count = nr, .op_size = sizeof(*ops),
-	};
-	int viewfd = -1;
-
-	*ctl = mv_open();
-	for (unsigned long i = 0; i < nr; i++)
-		ops[i] = (struct memview_op){
-			.op = MEMVIEW_OP_MAP, .flags = RW, .fd = fd,
-			.mem_offset = i * BLOCK, .size = PAGE,
-		};
-	if (!mv_set_size(*ctl, size) && !ioctl(*ctl, MEMVIEW_UPDATE, &update))
-		viewfd = mv_viewfd(*ctl);
-	free(ops);
-	return viewfd;
-}
-
-/* File: maps all of a sparse view of its own; what it needs is charged to it. */
-static long op_map_sparse(const long *a)
-{
-	int ctl, viewfd = sparse_view(&ctl, (int)a[0], ATTACKED);
-	void *at;
-
-	if (viewfd < 0)
-		return -1;
-	at = mmap(NULL, ATTACKED, PROT_READ | PROT_WRITE, MAP_SHARED, viewfd, 0);
-	return at == MAP_FAILED ? -1 : (long)at;
-}
-
-/* Microseconds that one touch has taken at most. */
-static atomic_ulong *longest_touch;
-
-/* Address, bytes: the first touch of one block after the other, slowly. */
-static long op_touch_blocks(const long *a)
-{
-	unsigned long nr = a[1] / BLOCK;
-
-	for (unsigned long i = 0; !atomic_load(&shared->stop); i++) {
-		const struct timespec time = { .tv_nsec = 1000 * 1000 };
-
-		double begin = now();
-		unsigned long took;
-
-		*(volatile char *)(a[0] + i % nr * BLOCK);
-		took = (now() - begin) * 1e6;
-		if (took > atomic_load(longest_touch))
-			atomic_store(longest_touch, took);
-		nanosleep(&time, NULL);
-		atomic_fetch_add(&shared->loops, 1);
-	}
-	return 0;
-}
-
-static long attacked;
-
-/*
- * A page table for each block, 512 of them in one system call: what the cgroup has
- * too much of is waited for in the fault, and not on the return to user space.
- */
-static void *attacker(void *argument)
-{
-	char *at = (char *)attacked + ((unsigned long)argument << 30);
-	int sink = memfd_create("sink", MFD_CLOEXEC);
-	struct iovec blocks[512];
-
-	for (unsigned int i = 0; i < 512; i++)
-		blocks[i] = (struct iovec){ at + i * BLOCK, 1 };
-	while (!atomic_load(&shared->ready))
-		usleep(10000);
-	if (pwritev(sink, blocks, 512, 0) != 512)
-		atomic_fetch_add(&shared->bad, 1);
-	return NULL;
-}
-
-/* Address of the view */
-static long op_attack(const long *a)
-{
-	attacked = a[0];
-	for (unsigned long i = 0; i < NR_ATTACKERS; i++)
-		if (pthread_create(&threads[i], NULL, attacker, (void *)i))
-			return -1;
-	for (unsigned long i = 0; i < NR_ATTACKERS; i++)
-		pthread_join(threads[i], NULL);
-	return 0;
-}
-
-/* Who is throttled sleeps for 2 s, and again; who waits for him does, too. */
-#define TOUCH_LIMIT	1500000UL
-
-/*
- * First touches of one tenant while all that another allocates is throttled; the
- * control is the same without the limit.
- */
-static void throttled_neighbour(struct fixture *f)
-{
-	struct peer *hostile;
-	long view, other_view;
-	int ctl, viewfd;
-
-	longest_touch = (void *)(shared + 1);
-
-	make_group("memory.high", "max");
-	viewfd = sparse_view(&ctl, f->file, 8UL << 30);
-	assert_true(viewfd >= 0);
-	atomic_store(&shared->stop, 0);
-	atomic_store(&shared->ready, 0);
-	hostile = peer_spawn();
-	other_view = EXPECT_CALL(hostile, op_map_sparse, peer_send_fd(hostile, f->file));
-	view = EXPECT_CALL(f->peer, op_mmap, peer_send_fd(f->peer, viewfd),
-			   8UL << 30, PROT_READ | PROT_WRITE, 0);
-	enter_group(hostile);
-	START(f->peer, op_touch_blocks, view, 8UL << 30);
-	check_gets_on(f->peer, 200, "alone");
-	START(hostile, op_attack, other_view);
-	sleep(1);
-	if (f->tc->param)
-		make_group("memory.high", "8M");
-	atomic_store(&shared->ready, 1);
-	sleep(1);
-	atomic_store(longest_touch, 0);
-	check_gets_on(f->peer, 1000, "beside");
-	print_message("# longest touch: %.3f s\n", atomic_load(longest_touch) / 1e6);
-	assert_true(atomic_load(longest_touch) < TOUCH_LIMIT);
-	make_group("memory.high", "max");
-	peer_kill(hostile);
-	atomic_store(&shared->stop, 1);
-	EXPECT_VALUE(0, FINISH(f->peer, "touches blocks"));
-	close(viewfd);
-	close(ctl);
 }
 
 /*
@@ -655,8 +515,6 @@ static void bystander(struct fixture *f)
 static const struct test_case cases[] = {
 	CASE_VARIANT(restless_controller, "none", 0),
 	CASE_VARIANT(restless_controller, "16_threads", 16),
-	CASE_VARIANT(throttled_neighbour, "no_limit", 0),
-	CASE_VARIANT(throttled_neighbour, "memory.high", 1),
 	CASE(throttled_peers),
 	CASE_VARIANT(bystander, "batches", 0),
 	CASE_VARIANT(bystander, "holes", 1),
