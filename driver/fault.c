@@ -302,7 +302,8 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 	memset_l(fault->pfns, 0, nr);
 	memview_fault_span(fault, source_addr, &start, &end);
 	if (memview_mm_running(segment->mirror->space, start, end,
-			       &segment->seq, &fault->seq))
+			       &segment->seq, &fault->seq) &&
+	    !MEMVIEW_BROKEN_running)
 		return MEMVIEW_FAULT_RUNNING;
 
 	switch (hmm_range_fault(&range)) {
@@ -837,11 +838,10 @@ static bool memview_fault_valid(struct memview_fault *fault)
 	if (READ_ONCE(fault->segment->seq) != fault->seq)
 		return false;
 	/*
-	 * Suspect since before the snapshot, after memview_segment_vma(): what
-	 * we inserted now, invalidations would not zap.
+	 * Dead since before the snapshot, after memview_segment_vma(): what we
+	 * inserted now, invalidations would not zap.
 	 */
-	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE &&
-	    !MEMVIEW_BROKEN_suspect)
+	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE)
 		return false;
 	return READ_ONCE(fault->view->gen) == fault->gen ||
 	       memview_fault_range_stands(fault);

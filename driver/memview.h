@@ -669,7 +669,7 @@ memview_segment_len(const struct memview_segment *segment)
  *
  *   zap_first		zaps before it changes the table (R1)
  *   no_revalidate	inserts what it found, whatever has happened since (R2)
- *   suspect		inserts from a source that the controller may have lost (R3)
+ *   running		takes snapshots of what is being invalidated (R3)
  */
 #ifndef MEMVIEW_BROKEN_zap_first
 #define MEMVIEW_BROKEN_zap_first 0
@@ -677,8 +677,8 @@ memview_segment_len(const struct memview_segment *segment)
 #ifndef MEMVIEW_BROKEN_no_revalidate
 #define MEMVIEW_BROKEN_no_revalidate 0
 #endif
-#ifndef MEMVIEW_BROKEN_suspect
-#define MEMVIEW_BROKEN_suspect 0
+#ifndef MEMVIEW_BROKEN_running
+#define MEMVIEW_BROKEN_running 0
 #endif
 
 /* main.c: module parameters */

@@ -15,6 +15,7 @@
  * done for a mapping that is the controller's own.
  */
 
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/hugetlb.h>
 #include <linux/log2.h>
@@ -366,6 +367,9 @@ static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
 		segment->quiet = true;
 out_unlock:
 	spin_unlock(&segment->lock);
+	/* The page is still there: more time for what must not take it now. */
+	if (MEMVIEW_BROKEN_running)
+		usleep_range(100, 200);
 	return true;
 }
 

@@ -362,6 +362,7 @@ static void migration_storm_loses_no_write(struct fixture *f)
 static void poisoned_page_is_sigbus_in_the_peer(struct fixture *f)
 {
 	unsigned long pfn;
+	struct mapping m;
 	struct outcome o;
 	char *source;
 
@@ -390,8 +391,8 @@ static void poisoned_page_is_sigbus_in_the_peer(struct fixture *f)
 			    f->backing == HUGETLB ? 0 : 5 * PAGE, unit(f)));
 	o = PROBE(op_read, (long)source);
 	assert_int_equal(CALL(f->peer, op_read, AT(f, 5)).sig, o.sig);
-	EXPECT_OK(munmap(f->backing == HUGETLB ? source - 5 * PAGE : source,
-			 f->backing == HUGETLB ? f->file_size : PAGE));
+	m = source_mapping(f, 5);
+	EXPECT_OK(munmap((void *)m.start, m.end - m.start));
 	map_pages(f, 0, 0, NR, RW | MEMVIEW_MAP_REPLACE);
 	READS(f, 5, 0);
 	WRITES(f, 5, 55);

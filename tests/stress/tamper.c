@@ -14,7 +14,7 @@
 
 /* Each leaves some mappings behind, of which a process has 65530. */
 #define MAX_TAMPERS	400
-/* Segments that have the same page: writable or not, suspect or not yet. */
+/* Segments that have the same page: writable or not, lost or not yet. */
 #define MAX_SOURCES	8
 #define MAX_PIECES	(MAX_SOURCES * MAX_VICTIMS)
 
