@@ -410,7 +410,7 @@ static void fdinfo_counts(struct fixture *f)
 	assert_int_equal(fdinfo(f->ctl, "sources"), 0);
 	assert_int_equal(fdinfo(f->ctl, "faults"), 0);
 	map_pages(f, 0, 0, 8, RW);
-	map_pages(f, 16, 16, 8, RW);
+	map_pages(f, 16, 0, 8, RW);
 	assert_int_equal(fdinfo(f->ctl, "ranges"), 2);
 	assert_int_equal(fdinfo(f->ctl, "sources"), 1);
 	READS(f, 3, WORD(3));
