@@ -40,6 +40,9 @@ static void change_once(uint64_t *random, bool is_ours)
 		now_doing("populate, shared");
 		err = memview_populate(own.view, at, PAGE, MEMVIEW_POPULATE_IN_PEERS,
 				       NULL);
+		/* Whatever interrupts it: a freezer does, too. */
+		if (err == -EINTR)
+			err = 0;
 	}
 	now_resting();
 	/* A hole; or another thread has revoked it. */
