@@ -143,7 +143,8 @@ static void check_leftovers(struct fixture *f, const struct leftovers *was,
 	assert_int_equal(was->sources, is.sources);
 	assert_int_equal(was->fds, is.fds);
 	/* A source that was made for nothing is idle. */
-	EXPECT_OK(mv_drop_idle(f->ctl));
+	if (f->ctl >= 0)
+		EXPECT_OK(mv_drop_idle(f->ctl));
 	if (count_mappings(f->file) > was->mappings)
 		fail_msg("%s: mappings of the file are left over", what);
 }
@@ -430,7 +431,7 @@ static void map_fd_adopts(struct fixture *f)
 static void prepare_source(struct fixture *f)
 {
 	unmap_pages(f, 0, VIEW_PAGES);
-	map_pages(f, 200, 0, 1, RW);
+	map_pages(f, 200, 0, 4, RW);
 }
 
 static void check_mapped_too(struct fixture *f, long ret)
