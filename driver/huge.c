@@ -191,8 +191,7 @@ static vm_fault_t memview_huge_set(struct memview_fault *fault, unsigned int i,
 	} else if (pmd_none(old) ||
 		   (pmd_pfn(old) == pfn && write && !pmd_write(old))) {
 		set_pmd_at(mm, addr, pmd, pmd_mkspecial(pmd_mkhuge(entry)));
-		if (pmd_none(old))
-			atomic64_inc(&fault->view->huge_entries);
+		atomic64_inc(&fault->view->huge_entries);
 	}
 	spin_unlock(ptl);
 	return ret;
