@@ -1227,10 +1227,15 @@ static vm_fault_t memview_fault_track(struct memview_fault *fault)
 	if ((vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
 	    !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT)) {
 		memview_fault_drop(fault);
-		memview_mapping_register(mm, addr, fault->pinned);
+		/* In kernel mode what is pending would be so the next time. */
+		if (memview_mapping_register(mm, addr, fault->pinned) ==
+		    -ERESTARTNOINTR && !fatal_signal_pending(current)) {
+			memview_mapping_register_later(mm, addr, fault->pinned);
+			schedule_timeout_killable(1);
+		}
 		return VM_FAULT_RETRY;
 	}
-	memview_mapping_register_later(fault->view, vma, addr);
+	memview_mapping_register_later(mm, addr, vma->vm_file);
 	if (vmf->flags & FAULT_FLAG_ALLOW_RETRY)
 		return VM_FAULT_RETRY;
 	return memview_fault_spin();
@@ -1317,7 +1322,7 @@ static vm_fault_t memview_fault_give_up(struct memview_fault *fault)
 	unsigned int flags = fault->vmf->flags;
 
 	if (!(flags & FAULT_FLAG_ALLOW_RETRY))
-		return VM_FAULT_NOPAGE;
+		return memview_fault_spin();
 	if (!(flags & FAULT_FLAG_RETRY_NOWAIT))
 		memview_fault_drop(fault);
 	return VM_FAULT_RETRY;

@@ -519,6 +519,7 @@ struct memview_running {
  * @rcu: the end of the object: look-ups are under RCU
  * @lock: the fields below. Innermost; may be taken wherever notifiers are told.
  * @mappings: the tracked mappings of views, by address (peers.c)
+ * @ended: the notifier has been released: it is told of nothing any more
  * @running: the invalidations of its sources, between start and end
  * @slots: entries of @running or @free_slots
  * @free_slots: those of @slots that are not in use
@@ -533,6 +534,7 @@ struct memview_mm {
 
 	spinlock_t lock;		/* what follows; innermost */
 	struct rb_root_cached mappings;
+	bool ended;
 	struct list_head running;
 	struct memview_running slots[MEMVIEW_RUNNING_SLOTS];
 	struct list_head free_slots;
@@ -710,11 +712,10 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 int memview_mapping_init(struct memview *view, struct vm_area_struct *vma);
 void memview_mapping_drop(struct vm_area_struct *vma);
 int memview_mapping_track(struct memview *view, struct vm_area_struct *vma);
-void memview_mapping_register(struct mm_struct *mm, unsigned long addr,
-			      struct file *file);
-void memview_mapping_register_later(struct memview *view,
-				    struct vm_area_struct *vma,
-				    unsigned long addr);
+int memview_mapping_register(struct mm_struct *mm, unsigned long addr,
+			     struct file *file);
+void memview_mapping_register_later(struct mm_struct *mm, unsigned long addr,
+				    struct file *file);
 int memview_vma_may_split(struct vm_area_struct *vma, unsigned long addr);
 void memview_vma_open(struct vm_area_struct *vma);
 void memview_vma_close(struct vm_area_struct *vma);

@@ -31,6 +31,12 @@ static void memview_mm_release(struct mmu_notifier *notifier,
 {
 	struct memview_mm *of = memview_mm_of(notifier);
 
+	/* We are told of no end any more, of what has begun before neither. */
+	spin_lock(&of->lock);
+	of->ended = true;
+	spin_unlock(&of->lock);
+	wake_up_all(&of->wait);
+
 	memview_peers_release(of);
 	memview_source_release(of);
 }
@@ -46,36 +52,49 @@ static int memview_mm_invalidate_start(struct mmu_notifier *notifier,
 	return 0;
 }
 
+static void memview_running_free(struct memview_mm *mm,
+				 struct memview_running *running)
+{
+	list_del(&running->node);
+	if (running >= mm->slots &&
+	    running < mm->slots + ARRAY_SIZE(mm->slots))
+		list_add(&running->node, &mm->free_slots);
+	else
+		kfree(running);
+}
+
 static void memview_mm_invalidate_end(struct mmu_notifier *notifier,
 				      const struct mmu_notifier_range *range)
 {
 	struct memview_mm *mm = memview_mm_of(notifier);
 	struct memview_running *running;
+	bool found = false;
 
 	/* What concerns a source, this very task has put there. */
 	if (list_empty(&mm->running))
 		return;
 	spin_lock(&mm->lock);
 	list_for_each_entry(running, &mm->running, node) {
-		if (running->range != range)
-			continue;
-		list_del(&running->node);
-		if (running >= mm->slots &&
-		    running < mm->slots + ARRAY_SIZE(mm->slots))
-			list_add(&running->node, &mm->free_slots);
-		else
-			kfree(running);
-		/* Pairs with the look at the queue in prepare_to_wait(). */
-		wake_up_all(&mm->wait);
-		break;
+		if (running->range == range) {
+			memview_running_free(mm, running);
+			found = true;
+			break;
+		}
 	}
 	spin_unlock(&mm->lock);
+	/* The barrier in it pairs with that of who begins to wait. */
+	if (found && wq_has_sleeper(&mm->wait))
+		wake_up_all(&mm->wait);
 }
 
 static void memview_mm_free(struct mmu_notifier *notifier)
 {
 	struct memview_mm *mm = memview_mm_of(notifier);
+	struct memview_running *running, *next;
 
+	/* Nobody was told of their end. */
+	list_for_each_entry_safe(running, next, &mm->running, node)
+		memview_running_free(mm, running);
 	kfree_rcu(mm, rcu);
 }
 
@@ -135,10 +154,11 @@ struct memview_mm *memview_mm_any(void)
  */
 void memview_signals_block(sigset_t *old)
 {
-	sigset_t all;
+	sigset_t most;
 
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, old);
+	/* What is blocked ends no killable wait afterwards: SIGKILL is not. */
+	siginitsetinv(&most, sigmask(SIGKILL));
+	sigprocmask(SIG_BLOCK, &most, old);
 }
 
 /**
@@ -147,8 +167,7 @@ void memview_signals_block(sigset_t *old)
  * @err: of what was done meanwhile
  *
  * Return: @err; for -EINTR, -ERESTARTNOINTR: what is pending could not be blocked
- * (SIGKILL that had come already, task work), and is dealt with on the way to user
- * mode. -EAGAIN where nothing is pending any more.
+ * (SIGKILL, task work), and is dealt with on the way to user mode. -EAGAIN where nothing is pending any more.
  */
 int memview_signals_restore(const sigset_t *old, int err)
 {
@@ -279,8 +298,12 @@ bool memview_mm_running_begin(struct memview_mm *mm,
 			      const struct mmu_notifier_range *range)
 {
 	struct memview_running *running;
+	bool remembered = true;
 
 	spin_lock(&mm->lock);
+	/* No snapshot is taken any more, and no end would be told. */
+	if (mm->ended)
+		goto out_unlock;
 	/* Another source of the same range has been here. */
 	list_for_each_entry(running, &mm->running, node)
 		if (running->range == range)
@@ -297,9 +320,10 @@ bool memview_mm_running_begin(struct memview_mm *mm,
 		running->end = range->end;
 		list_add(&running->node, &mm->running);
 	}
+	remembered = running;
 out_unlock:
 	spin_unlock(&mm->lock);
-	return running;
+	return remembered;
 }
 
 /**
@@ -320,7 +344,7 @@ bool memview_mm_running(struct memview_mm *mm, unsigned long start,
 
 	spin_lock(&mm->lock);
 	list_for_each_entry(running, &mm->running, node) {
-		if (running->start < end && start < running->end) {
+		if (!mm->ended && running->start < end && start < running->end) {
 			found = true;
 			break;
 		}

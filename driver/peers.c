@@ -286,17 +286,21 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 			     (to - from + 1) << PAGE_SHIFT);
 		if (nested)
 			lockdep_on();
-		cond_resched();
 
 		spin_lock(&view->peers_lock);
 		next = memview_view_tree_iter_next(mapping, first, last);
 		if (next)
 			next->busy++;
-		if (!--mapping->busy && !READ_ONCE(mapping->tracked))
-			wake_up_var(&mapping->busy);
+		if (!--mapping->busy) {
+			/* wake_up_var() looks for who waits without a lock. */
+			smp_mb();
+			if (!READ_ONCE(mapping->tracked))
+				wake_up_var(&mapping->busy);
+		}
 		mapping = next;
 	}
 	spin_unlock(&view->peers_lock);
+	cond_resched();
 }
 
 /*
@@ -485,19 +489,24 @@ int memview_mapping_track(struct memview *view, struct vm_area_struct *vma)
  *
  * A notifier needs the mmap_lock for writing. mmap(2) of a view has that; in a
  * child that has inherited a mapping, the first fault comes here.
+ *
+ * Return: 0, also where it is no mapping of the file any more; -ENOMEM, -EINTR;
+ * -ERESTARTNOINTR where something is pending that only user mode deals with
  */
-void memview_mapping_register(struct mm_struct *mm, unsigned long addr,
-			      struct file *file)
+int memview_mapping_register(struct mm_struct *mm, unsigned long addr,
+			     struct file *file)
 {
 	struct vm_area_struct *vma;
+	int err = 0;
 
 	if (mmap_write_lock_killable(mm))
-		return;
+		return -EINTR;
 	vma = find_vma(mm, addr);
 	if (vma && vma->vm_start <= addr && vma->vm_file == file &&
 	    !vma->vm_private_data)
-		memview_mapping_init(memview_of_file(file), vma);
+		err = memview_mapping_init(memview_of_file(file), vma);
 	mmap_write_unlock(mm);
+	return err;
 }
 
 /**
@@ -526,32 +535,33 @@ static int memview_mapping_register_thread(void *data)
 }
 
 /**
- * memview_mapping_register_later - the same, where no lock can be dropped
- * @view: the view
- * @vma: the mapping; its mmap_lock is held
- * @addr: an address in it
+ * memview_mapping_register_later - the same, for who cannot
+ * @mm: whose; in use
+ * @addr: where the mapping is or was
+ * @file: the view file that it is of; held
  *
- * By a thread of its own, for it waits for the peer's mmap_lock, which user space
- * can hold up; one at a time for each view and address space. What fails is tried
- * again by the next fault.
+ * For who can drop no lock, or has something pending for which mm_take_all_locks()
+ * gives up. By a thread of its own, for it waits for the peer's mmap_lock, which
+ * user space can hold up; one at a time for each view and address space. What fails
+ * is tried again by the next fault.
  */
-void memview_mapping_register_later(struct memview *view,
-				    struct vm_area_struct *vma,
-				    unsigned long addr)
+void memview_mapping_register_later(struct mm_struct *mm, unsigned long addr,
+				    struct file *file)
 {
+	struct memview *view = memview_of_file(file);
 	struct memview_registration *reg;
 	struct task_struct *task;
 
 	reg = kmalloc(sizeof(*reg), GFP_KERNEL_ACCOUNT);
 	if (!reg)
 		return;
-	if (!memview_peer_registering(view, vma->vm_mm)) {
+	if (!memview_peer_registering(view, mm)) {
 		kfree(reg);
 		return;
 	}
-	reg->mm = vma->vm_mm;
+	reg->mm = mm;
 	reg->addr = addr;
-	reg->file = get_file(vma->vm_file);
+	reg->file = get_file(file);
 	mmget(reg->mm);
 	__module_get(THIS_MODULE);
 	task = kthread_run(memview_mapping_register_thread, reg,

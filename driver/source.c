@@ -135,8 +135,9 @@ static void memview_segment_release(struct kref *ref)
 	fput(segment->file);
 	/* The work can be done with the segment, which holds one, before us. */
 	memview_mirror_get(mirror);
-	llist_add(&segment->reap_node, &mirror->reap);
-	queue_work(memview_source_wq, &mirror->reap_work);
+	/* Queued once for all that it finds there, which keep the mirror until then. */
+	if (llist_add(&segment->reap_node, &mirror->reap))
+		queue_work(memview_source_wq, &mirror->reap_work);
 	memview_mirror_put(mirror);
 }
 
@@ -369,7 +370,7 @@ out_unlock:
 	spin_unlock(&segment->lock);
 	/* The page is still there: more time for what must not take it now. */
 	if (MEMVIEW_BROKEN_running)
-		usleep_range(100, 200);
+		usleep_range(2000, 4000);
 	return true;
 }
 
@@ -452,9 +453,11 @@ static int memview_segment_own(struct memview_segment *segment)
 		err = -EAGAIN;
 	} else {
 		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
+		/* From the next line on invalidations look at it. */
+		segment->vm_file = vma->vm_file;
 		err = memview_segment_watch(segment);
 		if (!err)
-			segment->vm_file = get_file(vma->vm_file);
+			get_file(segment->vm_file);
 	}
 	mmap_write_unlock(mm);
 	if (err && ours)

@@ -14,6 +14,7 @@
  */
 
 #include <linux/sched/signal.h>
+#include <linux/delay.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/wait.h>
@@ -393,6 +394,8 @@ static int memview_update_commit(struct memview_change *change,
 		spin_unlock(&view->lock);
 		memview_zap(view, 0, MEMVIEW_LAST_PAGE, false);
 		memview_zap_end(view);
+		/* Time for a fault, which slow machines need. */
+		usleep_range(2000, 4000);
 	}
 
 	memview_edits_begin(change, edits, nr);
