@@ -865,7 +865,8 @@ static void mappings_with_userfaultfd_go_by_pages(struct fixture *f)
 	EXPECT_OK(mv_map(f->ctl, f->file, 0, HUGE_SIZE, 4 * HUGE_SIZE, RW));
 	EXPECT_CALL(f->peer, op_mark, f->view + 4 * HUGE_SIZE, HUGE_SIZE, 0);
 	READS(f, 4 * BLOCK + 6, WORD(6));
-	assert_int_equal(huge_entries(f), NR_BLOCKS);
+	/* What cuts the mapping drops all entries; the other block has come back. */
+	assert_in_range(huge_entries(f), NR_BLOCKS, 2 * NR_BLOCKS - 1);
 	EXPECT_OK(mv_revoke(f->ctl));
 	READ_SIGBUS(f, 0);
 	READ_SIGBUS(f, 4 * BLOCK);
