@@ -167,7 +167,8 @@ void memview_signals_block(sigset_t *old)
  * @err: of what was done meanwhile
  *
  * Return: @err; for -EINTR, -ERESTARTNOINTR: what is pending could not be blocked
- * (SIGKILL, task work), and is dealt with on the way to user mode. -EAGAIN where nothing is pending any more.
+ * (SIGKILL, task work), and is dealt with on the way to user mode. -EAGAIN where
+ * nothing is pending any more.
  */
 int memview_signals_restore(const sigset_t *old, int err)
 {
