@@ -415,6 +415,7 @@ static void sequence_leaves_missing_pages_to_the_handler(struct fixture *f)
 		/* What must not wait finds no memory now and then, or for a while. */
 		for (int i = 0; !write_allocates_ahead(f, next, pages); i++) {
 			assert_in_range(i, 0, 8);
+			put_text("/proc/sys/vm/drop_caches", "1");
 			sleep(1);
 			next = write_sequence(f, pages);
 		}
