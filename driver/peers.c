@@ -306,7 +306,8 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 /*
  * Takes all entries of a mapping away, and lets no fault make new ones until it is
  * tracked again. Zaps that are at it are waited for: their work is bounded by the
- * size of the mapping, and they wait for nobody.
+ * size of the mapping. (A task that is throttled in the middle takes longer, see
+ * docs/security.md.)
  *
  * Context: nobody else can change the mapping: the mmap_lock is held for writing,
  * or the VMA has left the address space, or that has ended. With @nested, in a
