@@ -156,11 +156,17 @@ int change(struct lane *lane, const struct change *c, uint64_t *bytes)
 	/* What may be refused would undo the others. */
 	if (lane->collects && c->kind != CHANGE_ADOPT)
 		return append(lane->batches[c->view], c);
-	if (!goes_by_ring(lane, 8))
-		return by_call(view, c, bytes);
+	if (!goes_by_ring(lane, 8)) {
+		pthread_rwlock_rdlock(&lane->controller->places);
+		err = by_call(view, c, bytes);
+		pthread_rwlock_unlock(&lane->controller->places);
+		return err;
+	}
 	sqe = submission(lane);
 	prepare(sqe, view, c, &arg);
+	pthread_rwlock_rdlock(&lane->controller->places);
 	err = submit(lane, sqe);
+	pthread_rwlock_unlock(&lane->controller->places);
 	if (!err && bytes)
 		*bytes = memview_arg_unmapped(&arg);
 	count_add(N_RING, 1);
@@ -188,18 +194,24 @@ static void apply(struct lane *lane, int view)
 	struct io_uring_sqe *sqe;
 	struct memview_arg arg;
 	uint64_t bytes;
+	int err;
 
 	if (goes_by_ring(lane, 4)) {
 		sqe = submission(lane);
 		memview_prep_batch(sqe, lane->controller->views[view], batch,
 				   &arg);
-		check(lane, submit(lane, sqe), "a batch by a ring");
+		pthread_rwlock_rdlock(&lane->controller->places);
+		err = submit(lane, sqe);
+		pthread_rwlock_unlock(&lane->controller->places);
+		check(lane, err, "a batch by a ring");
 		bytes = memview_arg_unmapped(&arg);
 		count_add(N_RING_BATCH, 1);
 	} else {
-		check(lane, memview_batch_apply(lane->controller->views[view],
-						batch, NULL, &bytes),
-		      "a batch");
+		pthread_rwlock_rdlock(&lane->controller->places);
+		err = memview_batch_apply(lane->controller->views[view], batch,
+					  NULL, &bytes);
+		pthread_rwlock_unlock(&lane->controller->places);
+		check(lane, err, "a batch");
 		count_add(N_BATCH, 1);
 	}
 	if (bytes != lane->batch_bytes[view])

@@ -403,6 +403,7 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 	controller.rings = options.ring && is_chosen("ring") && ending != END_CLOSE;
 	controller.batches = is_chosen("batch");
 	pthread_rwlock_init(&controller.sources, NULL);
+	pthread_rwlock_init(&controller.places, NULL);
 	controller.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	open_views(&controller, life, sockets);
 

@@ -67,6 +67,11 @@ struct controller {
 	unsigned int operations;	/* of this life: a bit for each */
 	/* Read by who uses the driver's mappings, which go with the views. */
 	pthread_rwlock_t sources;
+	/*
+	 * Read by who maps something where the kernel finds room; written by who
+	 * makes a hole that is to stay one, until something of its own is there.
+	 */
+	pthread_rwlock_t places;
 	/* Not all that the driver calls its mappings is that any more. */
 	bool tampered;
 	atomic_uint tampers;

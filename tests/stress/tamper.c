@@ -22,6 +22,7 @@
 struct piece {
 	char *addr;
 	size_t len;
+	struct controller *controller;
 	const struct victim *victim;
 	char *foreign;		/* what must stay as it is; or NULL */
 	char *moved;		/* where it is now; or NULL */
@@ -32,7 +33,8 @@ struct pieces {
 	unsigned int nr;
 };
 
-static void add_piece(struct pieces *pieces, const struct victim *victim, char *source)
+static void add_piece(struct pieces *pieces, struct lane *lane,
+		      const struct victim *victim, char *source)
 {
 	size_t len = file_unit(victim->file);
 	char *addr = (char *)((uintptr_t)source & ~(len - 1));
@@ -41,7 +43,8 @@ static void add_piece(struct pieces *pieces, const struct victim *victim, char *
 		if (pieces->pieces[i].addr == addr)
 			return;
 	pieces->pieces[pieces->nr++] = (struct piece){
-		.addr = addr, .len = len, .victim = victim,
+		.addr = addr, .len = len, .controller = lane->controller,
+		.victim = victim,
 	};
 }
 
@@ -66,7 +69,8 @@ static bool find_pieces(struct lane *lane, struct pieces *pieces)
 		if (nr == MAX_SOURCES || !may_replace(&lane->victims[i]))
 			return false;
 		for (unsigned int j = 0; j < nr; j++)
-			add_piece(pieces, &lane->victims[i], sources[j]);
+			add_piece(pieces, lane, &lane->victims[i],
+				  sources[j]);
 	}
 	return true;
 }
@@ -122,16 +126,20 @@ static void move(struct piece *piece)
 {
 	/* Huge pages go to aligned places only. */
 	size_t room = 2 * piece->len;
-	char *to = mmap(NULL, room, PROT_NONE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	char *at = (char *)(((uintptr_t)to + piece->len - 1) & ~(piece->len - 1));
+	char *to, *at;
 
+	/* Or another lane's call has the driver map a source in the hole. */
+	pthread_rwlock_wrlock(&piece->controller->places);
+	to = mmap(NULL, room, PROT_NONE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (to == MAP_FAILED)
 		fail("mmap", errno);
+	at = (char *)(((uintptr_t)to + piece->len - 1) & ~(piece->len - 1));
 	if (mremap(piece->addr, piece->len, piece->len,
 		   MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED)
 		fail("moving a source", errno);
 	plug(piece);
+	pthread_rwlock_unlock(&piece->controller->places);
 	piece->moved = to;
 }
 
