@@ -507,11 +507,11 @@ static long memview_query(struct memview *view, void *arg, bool nowait)
 		if (query->count <= room)
 			break;
 		room = query->count;
-		mutex_unlock(&view->ops_lock);
+		memview_ops_unlock(view);
 		kvfree(infos);
 	}
 	err = memview_query_fill(view, query, infos);
-	mutex_unlock(&view->ops_lock);
+	memview_ops_unlock(view);
 
 	if (!err && query->count)
 		err = memview_query_copy(query, infos, query->count);

@@ -3,6 +3,7 @@
 
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/seq_file.h>
 
 #include "memview.h"
@@ -103,16 +104,11 @@ static int __init memview_init(void)
 	err = memview_fault_init();
 	if (err)
 		goto err_table;
-	err = memview_source_init();
-	if (err)
-		goto err_fault;
 	err = misc_register(&memview_device);
 	if (err)
-		goto err_source;
+		goto err_fault;
 	return 0;
 
-err_source:
-	memview_source_exit();
 err_fault:
 	memview_fault_exit();
 err_table:
@@ -131,6 +127,12 @@ static void __exit memview_exit(void)
 	destroy_workqueue(memview_wq);
 	memview_fault_exit();
 	memview_table_exit();
+	/*
+	 * A fault ends by dropping the file that kept the module. In a kernel
+	 * thread that can be the end of the file at once, and what is left of
+	 * the fault is a few instructions of ours.
+	 */
+	synchronize_rcu_tasks();
 }
 
 module_init(memview_init);

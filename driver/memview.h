@@ -32,7 +32,7 @@
  *     mmap_lock		of a peer; a fault only tries the controller's
  *				while it holds its own
  *       i_mmap_rwsem		of a backing file, with its page locked perhaps
- *         <mmu notifiers>	memview_segment_invalidate() runs in here, and
+ *         <mmu notifiers>	memview_sources_invalidate() runs in here, and
  *				memview_peers_unmap()
  *           memview.lock	table against invalidations; a spinlock
  *             memview.peers_lock	who maps the view; a spinlock
@@ -55,7 +55,6 @@
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/list.h>
-#include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
@@ -217,7 +216,7 @@ struct memview_notes {
  *	reclaimed.
  * @mirror: the controller, once it has mapped something; set under @ops_lock and
  *	then for good: who does not hold that uses memview_controller()
- * @mirror_node: in memview_mirror.views
+ * @mirror_node: in memview_mirror.views, or memview_mirror.orphans
  * @spare: ranges for the next operation, by change_next; under @ops_lock
  * @nr_spare: entries of @spare
  * @lock: table against invalidations, and faults that insert; a spinlock, held
@@ -237,8 +236,8 @@ struct memview_notes {
  *	then, so every invalidation zaps this span as well (R3). Empty when
  *	first > last. Written under @lock, but for the end.
  * @change_wait: for @changing to become false
- * @revoking: a revocation waits for @ops_lock, and will not be long in coming:
- *	what runs gives up. Set for good, without a lock.
+ * @revoking: a revocation is wanted: what runs gives up, and does it if nobody
+ *	waits for @ops_lock, see memview_ops_unlock(). Set for good, without a lock.
  * @notes: what faults have found out while they waited
  * @faults: faults of peers that were resolved
  * @huge_entries: huge entries that were made for them
@@ -495,7 +494,7 @@ struct memview_call {
 };
 
 /**
- * struct memview_running - an invalidation of a source, between start and end
+ * struct memview_running - an invalidation in a controller, between start and end
  * @node: in memview_mm.running or memview_mm.free_slots
  * @range: what the notifiers are told, at both ends: compared, never followed
  * @start: first address
@@ -515,12 +514,17 @@ struct memview_running {
  * struct memview_mm - an address space that controls or maps views
  * @ref: held by those who look at it, mirrors, and mappings of views
  * @notifier: on all of it; its mm is held by mmgrab()
+ * @begins: the same, of a controller: told of the begin of invalidations
+ * @controls: @begins is registered; written under the mmap_lock for writing
+ * @notifiers: those that are registered, or are not free yet
  * @node: in the hash, by mm
  * @rcu: the end of the object: look-ups are under RCU
  * @lock: the fields below. Innermost; may be taken wherever notifiers are told.
  * @mappings: the tracked mappings of views, by address (peers.c)
+ * @segments: the segments of its sources, by address, until they are freed
  * @ended: the notifier has been released: it is told of nothing any more
- * @running: the invalidations of its sources, between start and end
+ * @running: a controller's invalidations, between start and end
+ * @nr_unknown: more of them, of anything
  * @slots: entries of @running or @free_slots
  * @free_slots: those of @slots that are not in use
  * @wait: for the end of any of them
@@ -529,12 +533,17 @@ struct memview_running {
 struct memview_mm {
 	struct kref ref;
 	struct mmu_notifier notifier;
+	struct mmu_notifier begins;
+	bool controls;
+	refcount_t notifiers;
 	struct hlist_node node;
 	struct rcu_head rcu;
 
 	spinlock_t lock;		/* what follows; innermost */
 	struct rb_root_cached mappings;
+	struct rb_root_cached segments;
 	bool ended;
+	unsigned int nr_unknown;
 	struct list_head running;
 	struct memview_running slots[MEMVIEW_RUNNING_SLOTS];
 	struct list_head free_slots;
@@ -554,9 +563,8 @@ struct memview_mm {
  * @nr_segments: entries of @segments
  * @idle: those of @segments that nobody uses, longest idle first
  * @views: what the end of the address space revokes
+ * @orphans: those of them that it is being revoked with
  * @ended: that has come: nothing is kept for later
- * @reap: segments that are to be freed
- * @reap_work: frees them: to remove a notifier waits for what is being invalidated
  */
 struct memview_mirror {
 	struct kref ref;
@@ -569,10 +577,8 @@ struct memview_mirror {
 	unsigned int nr_segments;
 	struct list_head idle;
 	struct list_head views;
+	struct list_head orphans;
 	bool ended;
-
-	struct llist_head reap;
-	struct work_struct reap_work;
 };
 
 /**
@@ -586,14 +592,15 @@ enum memview_segment_state {
 };
 
 /**
- * struct memview_segment - one mapping of a source and its interval notifier
- * @ref: held by its mirror's list, its attaches, and faults in flight
+ * struct memview_segment - one mapping of a source
+ * @ref: held by its mirror's list, its attaches, faults and invalidations in flight
  * @mirror: held
  * @node: in memview_mirror.segments
  * @users: attaches, and operations that are about to make one; under mirror->lock
  * @idle_node: in memview_mirror.idle, while there are none
  * @idle_since: when that began, in jiffies
- * @notifier: on [@start, @start + length) of the mirror's mm
+ * @mm_node: in memview_mm.segments, by @start
+ * @mm_subtree_last: last address below @mm_node
  * @file: as it was handed to MAP_FD: with @writable the identity of the source
  * @vm_file: what the VMA has instead (overlayfs, adoption); held, so that the
  *	pointer stays unique and proves that the VMA is still what it was
@@ -614,7 +621,6 @@ enum memview_segment_state {
  *	This ends the recursion of a view mapped where its source was.
  * @zappers: the tasks that are in the callback right now
  * @attaches: the views that have ranges on it
- * @reap_node: in memview_mirror.reap
  * @rcu: the end of the object, as with attaches
  */
 struct memview_segment {
@@ -624,7 +630,8 @@ struct memview_segment {
 	unsigned int users;
 	struct list_head idle_node;
 	unsigned long idle_since;
-	struct mmu_interval_notifier notifier;
+	struct rb_node mm_node;
+	unsigned long mm_subtree_last;
 
 	struct file *file;
 	struct file *vm_file;
@@ -641,7 +648,6 @@ struct memview_segment {
 	bool quiet;
 	struct list_head zappers;
 	struct list_head attaches;
-	struct llist_node reap_node;
 	struct rcu_head rcu;
 };
 
@@ -694,14 +700,12 @@ extern struct workqueue_struct *memview_wq;
 struct memview_mm *memview_mm_find(struct mm_struct *mm);
 struct memview_mm *memview_mm_any(void);
 struct memview_mm *memview_mm_make_locked(struct mm_struct *of);
-struct memview_mm *memview_mm_get_current(bool nowait);
+struct memview_mm *memview_mm_control(void);
 void memview_mm_get(struct memview_mm *mm);
 void memview_mm_put(struct memview_mm *mm);
 void memview_mm_exit(void);
 void memview_signals_block(sigset_t *old);
 int memview_signals_restore(const sigset_t *old, int err);
-bool memview_mm_running_begin(struct memview_mm *mm,
-			      const struct mmu_notifier_range *range);
 bool memview_mm_running(struct memview_mm *mm, unsigned long start,
 			unsigned long end, const u64 *seq, u64 *now);
 int memview_mm_running_wait(struct memview_mm *mm, unsigned long start,
@@ -746,6 +750,7 @@ void memview_zap_end(struct memview *view);
 void memview_revoke(struct memview *view);
 int memview_revoke_killable(struct memview *view);
 bool memview_try_revoke(struct memview *view);
+void memview_ops_unlock(struct memview *view);
 int memview_stopped(const struct memview *view);
 void memview_revoke_later(struct memview *view);
 
@@ -800,9 +805,7 @@ struct memview_range *memview_attach_next(struct memview_range *range,
 					  pgoff_t first, pgoff_t last);
 
 /* source.c */
-int memview_source_init(void);
 void memview_source_exit(void);
-int memview_source_drop_idle(struct memview *view);
 bool memview_file_is_hugetlb(const struct file *file);
 struct memview_mirror *memview_mirror_find_current(void);
 struct memview_mirror *memview_mirror_get_current(bool nowait);
@@ -817,6 +820,8 @@ void memview_source_put(struct memview_segment *segment);
 void memview_source_collect(struct memview_mirror *mirror, bool all, bool wait);
 bool memview_source_is_due(struct memview_mirror *mirror);
 int memview_source_drop_idle(struct memview *view);
+int memview_sources_invalidate(struct memview_mm *space,
+			       const struct mmu_notifier_range *range);
 void memview_source_release(struct memview_mm *space);
 struct memview_attach *memview_attach_alloc(struct memview *view,
 					    struct memview_segment *segment);

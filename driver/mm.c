@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Address spaces that control or map views: one object and one mmu notifier each.
+ * Address spaces that control or map views: one object each, with its mmu
+ * notifiers.
  *
- * The notifier tells of the end of the address space, of page tables that are
- * about to go (peers.c), and of the end of an invalidation (source.c, fault.c).
- * What is invalidated in a source its interval notifiers say: they can refuse what
- * may not sleep, and this one, which is told of ends, must not refuse.
+ * Each has one that tells of the end of the address space, of page tables that are
+ * about to go (peers.c), and of the end of an invalidation. A controller's has one
+ * more, for the begin: it can refuse what may not sleep, and who is told of ends
+ * must not refuse. What of the sources that begin concerns source.c finds in a tree
+ * of its own. Interval notifiers would do that, too, but to add or to remove one
+ * waits, uninterruptibly, until nothing at all is being invalidated in the address
+ * space: who has the file can keep that from coming (R7).
  */
 
 #include <linux/hashtable.h>
@@ -41,6 +45,70 @@ static void memview_mm_release(struct mmu_notifier *notifier,
 	memview_source_release(of);
 }
 
+/**
+ * memview_mm_running_begin - an invalidation begins in a controller
+ * @mm: of the controller
+ * @range: as the notifier is told
+ *
+ * Until memview_mm_invalidate_end() is told of @range, memview_mm_running() is
+ * true of it. To be called before the sequence of any source changes: who then
+ * finds neither this nor a new sequence has looked before. Also where there is no
+ * source (yet): one that is made meanwhile has no page that is about to go.
+ *
+ * Context: any lock of the core's may be held: nothing here waits or reclaims.
+ */
+static void memview_mm_running_begin(struct memview_mm *mm,
+				     const struct mmu_notifier_range *range)
+{
+	struct memview_running *running;
+
+	spin_lock(&mm->lock);
+	/* No snapshot is taken any more, and no end would be told. */
+	if (mm->ended)
+		goto out_unlock;
+	running = list_first_entry_or_null(&mm->free_slots,
+					   struct memview_running, node);
+	if (running)
+		list_del(&running->node);
+	else
+		running = kmalloc(sizeof(*running), GFP_NOWAIT | __GFP_NOWARN);
+	if (running) {
+		running->range = range;
+		running->start = range->start;
+		running->end = range->end;
+		list_add(&running->node, &mm->running);
+	} else {
+		mm->nr_unknown++;
+	}
+out_unlock:
+	spin_unlock(&mm->lock);
+}
+
+static int memview_mm_sources_start(struct mmu_notifier *notifier,
+				    const struct mmu_notifier_range *range)
+{
+	struct memview_mm *mm = container_of(notifier, struct memview_mm, begins);
+
+	/* Its end is told, too, where it is refused. */
+	memview_mm_running_begin(mm, range);
+	return memview_sources_invalidate(mm, range);
+}
+
+/* Before exit_mmap() frees a page. */
+static void memview_mm_sources_release(struct mmu_notifier *notifier,
+				       struct mm_struct *mm)
+{
+	const struct mmu_notifier_range range = {
+		.flags	= MMU_NOTIFIER_RANGE_BLOCKABLE,
+		.event	= MMU_NOTIFY_RELEASE,
+		.mm	= mm,
+		.end	= ULONG_MAX,
+	};
+
+	memview_sources_invalidate(container_of(notifier, struct memview_mm,
+						begins), &range);
+}
+
 /* The OOM reaper cannot wait, and leaves mappings of views alone. */
 static int memview_mm_invalidate_start(struct mmu_notifier *notifier,
 				       const struct mmu_notifier_range *range)
@@ -70,8 +138,8 @@ static void memview_mm_invalidate_end(struct mmu_notifier *notifier,
 	struct memview_running *running;
 	bool found = false;
 
-	/* What concerns a source, this very task has put there. */
-	if (list_empty(&mm->running))
+	/* What this task itself has put there it sees. */
+	if (list_empty(&mm->running) && !READ_ONCE(mm->nr_unknown))
 		return;
 	spin_lock(&mm->lock);
 	list_for_each_entry(running, &mm->running, node) {
@@ -81,21 +149,39 @@ static void memview_mm_invalidate_end(struct mmu_notifier *notifier,
 			break;
 		}
 	}
+	/* One for which there was no memory: each begin has its end. */
+	if (!found && mm->nr_unknown) {
+		WRITE_ONCE(mm->nr_unknown, mm->nr_unknown - 1);
+		found = true;
+	}
 	spin_unlock(&mm->lock);
 	/* The barrier in it pairs with that of who begins to wait. */
 	if (found && wq_has_sleeper(&mm->wait))
 		wake_up_all(&mm->wait);
 }
 
-static void memview_mm_free(struct mmu_notifier *notifier)
+/* Nobody is told any more; the last of the notifiers takes the object along. */
+static void memview_mm_free_notifier(struct memview_mm *mm)
 {
-	struct memview_mm *mm = memview_mm_of(notifier);
 	struct memview_running *running, *next;
 
+	if (!refcount_dec_and_test(&mm->notifiers))
+		return;
 	/* Nobody was told of their end. */
 	list_for_each_entry_safe(running, next, &mm->running, node)
 		memview_running_free(mm, running);
 	kfree_rcu(mm, rcu);
+}
+
+static void memview_mm_free(struct mmu_notifier *notifier)
+{
+	memview_mm_free_notifier(memview_mm_of(notifier));
+}
+
+static void memview_mm_sources_free(struct mmu_notifier *notifier)
+{
+	memview_mm_free_notifier(container_of(notifier, struct memview_mm,
+					      begins));
 }
 
 static const struct mmu_notifier_ops memview_mm_ops = {
@@ -103,6 +189,13 @@ static const struct mmu_notifier_ops memview_mm_ops = {
 	.invalidate_range_start = memview_mm_invalidate_start,
 	.invalidate_range_end = memview_mm_invalidate_end,
 	.free_notifier = memview_mm_free,
+};
+
+/* Without an end: see the top of this file. */
+static const struct mmu_notifier_ops memview_mm_sources_ops = {
+	.release = memview_mm_sources_release,
+	.invalidate_range_start = memview_mm_sources_start,
+	.free_notifier = memview_mm_sources_free,
 };
 
 /**
@@ -180,14 +273,15 @@ int memview_signals_restore(const sigset_t *old, int err)
 	return signal_pending(current) ? -ERESTARTNOINTR : -EAGAIN;
 }
 
-static int memview_mm_register(struct memview_mm *mm, struct mm_struct *of)
+static int memview_mm_register(struct mmu_notifier *notifier,
+			       struct mm_struct *of)
 {
 	sigset_t old;
 	int err;
 
 	do {
 		memview_signals_block(&old);
-		err = __mmu_notifier_register(&mm->notifier, of);
+		err = __mmu_notifier_register(notifier, of);
 		err = memview_signals_restore(&old, err);
 	} while (err == -EAGAIN);
 	return err;
@@ -216,13 +310,16 @@ struct memview_mm *memview_mm_make_locked(struct mm_struct *of)
 	kref_init(&mm->ref);
 	spin_lock_init(&mm->lock);
 	mm->mappings = RB_ROOT_CACHED;
+	mm->segments = RB_ROOT_CACHED;
+	refcount_set(&mm->notifiers, 1);
 	INIT_LIST_HEAD(&mm->running);
 	INIT_LIST_HEAD(&mm->free_slots);
 	for (i = 0; i < ARRAY_SIZE(mm->slots); i++)
 		list_add(&mm->slots[i].node, &mm->free_slots);
 	init_waitqueue_head(&mm->wait);
 	mm->notifier.ops = &memview_mm_ops;
-	err = memview_mm_register(mm, of);
+	mm->begins.ops = &memview_mm_sources_ops;
+	err = memview_mm_register(&mm->notifier, of);
 	if (err) {
 		kfree(mm);
 		return ERR_PTR(err);
@@ -234,25 +331,47 @@ struct memview_mm *memview_mm_make_locked(struct mm_struct *of)
 	return mm;
 }
 
+/* The mmap_lock of the address space is held for writing. */
+static int memview_mm_control_locked(struct memview_mm *mm, struct mm_struct *of)
+{
+	int err;
+
+	lockdep_assert_held_write(&of->mmap_lock);
+
+	if (mm->controls)
+		return 0;
+	/* No invalidation is running while this is done: mm_take_all_locks(). */
+	err = memview_mm_register(&mm->begins, of);
+	if (err)
+		return err;
+	refcount_inc(&mm->notifiers);
+	WRITE_ONCE(mm->controls, true);
+	return 0;
+}
+
 /**
- * memview_mm_get_current - the object of this process's address space
- * @nowait: -EAGAIN rather than make one
+ * memview_mm_control - the object of this process's address space, as a controller's
  *
  * Context: no lock is held; waits for the mmap_lock, and can be killed.
- * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR, -EAGAIN
+ * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR
  */
-struct memview_mm *memview_mm_get_current(bool nowait)
+struct memview_mm *memview_mm_control(void)
 {
-	struct memview_mm *mm = memview_mm_find(current->mm);
+	struct mm_struct *of = current->mm;
+	struct memview_mm *mm;
+	int err;
 
-	if (mm)
-		return mm;
-	if (nowait)
-		return ERR_PTR(-EAGAIN);
-	if (mmap_write_lock_killable(current->mm))
+	if (mmap_write_lock_killable(of))
 		return ERR_PTR(-EINTR);
-	mm = memview_mm_make_locked(current->mm);
-	mmap_write_unlock(current->mm);
+	mm = memview_mm_make_locked(of);
+	if (!IS_ERR(mm)) {
+		err = memview_mm_control_locked(mm, of);
+		if (err) {
+			memview_mm_put(mm);
+			mm = ERR_PTR(err);
+		}
+	}
+	mmap_write_unlock(of);
 	return mm;
 }
 
@@ -268,6 +387,9 @@ static void memview_mm_release_ref(struct kref *ref)
 
 	hash_del_rcu(&mm->node);
 	spin_unlock(&memview_mms_lock);
+	/* The object stays until both have gone. */
+	if (mm->controls)
+		mmu_notifier_put(&mm->begins);
 	mmu_notifier_put(&mm->notifier);
 }
 
@@ -281,50 +403,6 @@ void memview_mm_put(struct memview_mm *mm)
 void memview_mm_exit(void)
 {
 	mmu_notifier_synchronize();
-}
-
-/**
- * memview_mm_running_begin - an invalidation of a source begins
- * @mm: of the controller
- * @range: as the notifier is told; it can wait
- *
- * Until memview_mm_invalidate_end() is told of @range, memview_mm_running() is
- * true of it. To be called before the source's sequence changes: who then finds
- * neither this nor a new sequence has looked before.
- *
- * Context: any lock of the core's may be held: nothing here waits or reclaims.
- * Return: false where there is no memory to remember it
- */
-bool memview_mm_running_begin(struct memview_mm *mm,
-			      const struct mmu_notifier_range *range)
-{
-	struct memview_running *running;
-	bool remembered = true;
-
-	spin_lock(&mm->lock);
-	/* No snapshot is taken any more, and no end would be told. */
-	if (mm->ended)
-		goto out_unlock;
-	/* Another source of the same range has been here. */
-	list_for_each_entry(running, &mm->running, node)
-		if (running->range == range)
-			goto out_unlock;
-	running = list_first_entry_or_null(&mm->free_slots,
-					   struct memview_running, node);
-	if (running)
-		list_del(&running->node);
-	else
-		running = kmalloc(sizeof(*running), GFP_NOWAIT | __GFP_NOWARN);
-	if (running) {
-		running->range = range;
-		running->start = range->start;
-		running->end = range->end;
-		list_add(&running->node, &mm->running);
-	}
-	remembered = running;
-out_unlock:
-	spin_unlock(&mm->lock);
-	return remembered;
 }
 
 /**
@@ -344,6 +422,8 @@ bool memview_mm_running(struct memview_mm *mm, unsigned long start,
 	bool found = false;
 
 	spin_lock(&mm->lock);
+	if (mm->nr_unknown && !mm->ended)
+		found = true;
 	list_for_each_entry(running, &mm->running, node) {
 		if (!mm->ended && running->start < end && start < running->end) {
 			found = true;

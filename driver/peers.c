@@ -39,7 +39,7 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
-#include "memview.h"
+#include "fault.h"
 
 #define FIRST(mapping)	((mapping)->first)
 #define LAST(mapping)	((mapping)->last)
@@ -512,27 +512,51 @@ int memview_mapping_register(struct mm_struct *mm, unsigned long addr,
 
 /**
  * struct memview_registration - for a fault that can drop no lock
+ * @work: starts the thread
  * @mm: whose; in use
  * @addr: where the mapping was
  * @file: the view file; held, and with it the module
  */
 struct memview_registration {
+	struct work_struct work;
 	struct mm_struct *mm;
 	unsigned long addr;
 	struct file *file;
 };
 
-static int memview_mapping_register_thread(void *data)
+static void memview_registration_end(struct memview_registration *reg)
 {
-	struct memview_registration *reg = data;
-	struct memview *view = memview_of_file(reg->file);
-
-	memview_mapping_register(reg->mm, reg->addr, reg->file);
-	memview_peer_registered(view, reg->mm);
+	memview_peer_registered(memview_of_file(reg->file), reg->mm);
 	mmput_async(reg->mm);
 	fput(reg->file);
 	kfree(reg);
+}
+
+static int memview_registration_thread(void *data)
+{
+	struct memview_registration *reg = data;
+	struct memview_charge charge;
+
+	memview_charge_begin(&charge, reg->mm);
+	memview_mapping_register(reg->mm, reg->addr, reg->file);
+	memview_charge_end(&charge, NULL);
+	memview_registration_end(reg);
 	module_put_and_kthread_exit(0);
+}
+
+static void memview_registration_work(struct work_struct *work)
+{
+	struct memview_registration *reg =
+		container_of(work, struct memview_registration, work);
+	struct task_struct *task;
+
+	/* The thread's. Ours is that of the queue, which ends before the module. */
+	__module_get(THIS_MODULE);
+	task = kthread_run(memview_registration_thread, reg, "memory-view");
+	if (IS_ERR(task)) {
+		memview_registration_end(reg);
+		module_put(THIS_MODULE);
+	}
 }
 
 /**
@@ -549,31 +573,21 @@ static int memview_mapping_register_thread(void *data)
 void memview_mapping_register_later(struct mm_struct *mm, unsigned long addr,
 				    struct file *file)
 {
-	struct memview *view = memview_of_file(file);
 	struct memview_registration *reg;
-	struct task_struct *task;
 
 	reg = kmalloc(sizeof(*reg), GFP_KERNEL_ACCOUNT);
 	if (!reg)
 		return;
-	if (!memview_peer_registering(view, mm)) {
+	if (!memview_peer_registering(memview_of_file(file), mm)) {
 		kfree(reg);
 		return;
 	}
+	INIT_WORK(&reg->work, memview_registration_work);
 	reg->mm = mm;
 	reg->addr = addr;
 	reg->file = get_file(file);
 	mmget(reg->mm);
-	__module_get(THIS_MODULE);
-	task = kthread_run(memview_mapping_register_thread, reg,
-			   "memory-view");
-	if (!IS_ERR(task))
-		return;
-	module_put(THIS_MODULE);
-	memview_peer_registered(view, reg->mm);
-	mmput_async(reg->mm);
-	fput(reg->file);
-	kfree(reg);
+	queue_work(memview_wq, &reg->work);
 }
 
 /* A part of the mapping is about to be a VMA of its own. */

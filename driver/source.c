@@ -4,10 +4,10 @@
  *
  * A source is all segments with the same mirror, file and writability. A
  * segment is one mapping that the driver makes in the controller, like KVM its
- * internal memory slots, or adopts, like KVM those of user space, and an
- * interval notifier on it. Views map files only through segments, so a page is
- * in a peer only while it is in the segment's page table (R3): nothing is
- * pinned, and every check of mmap(2) has been made.
+ * internal memory slots, or adopts, like KVM those of user space. What is
+ * invalidated there is looked up by address. Views map files only through
+ * segments, so a page is in a peer only while it is in the segment's page table
+ * (R3): nothing is pinned, and every check of mmap(2) has been made.
  *
  * The mapping is in the controller's hands, who may unmap it or put something
  * else there. Faults believe in a segment only after memview_segment_vma() has
@@ -18,6 +18,7 @@
 #include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/hugetlb.h>
+#include <linux/interval_tree_generic.h>
 #include <linux/log2.h>
 #include <linux/magic.h>
 #include <linux/mman.h>
@@ -48,11 +49,12 @@
 /* Spans of one view that an invalidation zaps one by one. */
 #define MEMVIEW_ZAP_SPANS	8
 
-/*
- * Where segments are freed. Their notifiers wait for what is being invalidated in
- * the controller: no revocation may stand behind that in a queue.
- */
-static struct workqueue_struct *memview_source_wq;
+#define START(segment)	((segment)->start)
+#define LAST(segment)	((segment)->start + memview_segment_len(segment) - 1)
+
+INTERVAL_TREE_DEFINE(struct memview_segment, mm_node, unsigned long,
+		     mm_subtree_last, START, LAST, static inline,
+		     memview_segment_tree)
 
 /* is_file_hugepages() needs a symbol that is not exported. */
 bool memview_file_is_hugetlb(const struct file *file)
@@ -104,40 +106,20 @@ static void memview_munmap(unsigned long addr, unsigned long len)
 		schedule_timeout_killable(1);
 }
 
-/* Segments to which nobody leads any more but invalidations. */
-static void memview_mirror_reap(struct work_struct *work)
-{
-	struct memview_mirror *mirror =
-		container_of(work, struct memview_mirror, reap_work);
-	struct memview_segment *segment, *next;
-
-	llist_for_each_entry_safe(segment, next, llist_del_all(&mirror->reap),
-				  reap_node) {
-		mmu_interval_notifier_remove(&segment->notifier);
-		kfree_rcu(segment, rcu);
-		/* The last reference may be that of the last segment. */
-		memview_mirror_put(mirror);
-	}
-}
-
 static void memview_segment_release(struct kref *ref)
 {
 	struct memview_segment *segment =
 		container_of(ref, struct memview_segment, ref);
 	struct memview_mirror *mirror = segment->mirror;
+	struct memview_mm *space = mirror->space;
 
-	/* Invalidations look no further. */
-	spin_lock(&segment->lock);
-	WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_DEAD);
-	segment->quiet = true;
-	spin_unlock(&segment->lock);
+	/* Invalidations find it until here, and then have nothing to do. */
+	spin_lock(&space->lock);
+	memview_segment_tree_remove(segment, &space->segments);
+	spin_unlock(&space->lock);
 	fput(segment->vm_file);
 	fput(segment->file);
-	/* The work can be done with the segment, which holds one, before us. */
-	memview_mirror_get(mirror);
-	/* Queued once for all that it finds there, which keep the mirror until then. */
-	if (llist_add(&segment->reap_node, &mirror->reap))
-		queue_work(memview_source_wq, &mirror->reap_work);
+	kfree_rcu(segment, rcu);
 	memview_mirror_put(mirror);
 }
 
@@ -314,36 +296,23 @@ static bool memview_segment_zapping(struct memview_segment *segment,
  * which no peer has anything. Another task's zap is never a reason to return
  * early: its page may be freed later than ours.
  */
-static bool memview_segment_invalidate(struct mmu_interval_notifier *notifier,
-				       const struct mmu_notifier_range *range,
-				       unsigned long cur_seq)
+static void memview_segment_invalidate(struct memview_segment *segment,
+				       const struct mmu_notifier_range *range)
 {
-	struct memview_segment *segment =
-		container_of(notifier, struct memview_segment, notifier);
 	struct memview_zapper zapper = { .task = current };
 	struct memview_attach *attach = NULL;
 	pgoff_t first = segment->first;
 	pgoff_t last = segment->last;
 	unsigned long end = segment->start + memview_segment_len(segment);
-	bool remembered, whole;
-
-	/* Zapping sleeps. The OOM reaper tries again, or leaves it to exit. */
-	if (!mmu_notifier_range_blockable(range))
-		return false;
+	bool whole;
 
 	trace_memview_invalidate(segment, range);
 
-	/* Of the end of the address space there is no end. */
-	remembered = range->event == MMU_NOTIFY_RELEASE ||
-		     memview_mm_running_begin(segment->mirror->space, range);
-
 	spin_lock(&segment->lock);
-	mmu_interval_set_seq(notifier, cur_seq);
 	WRITE_ONCE(segment->seq, segment->seq + 1);
 	if (segment->quiet)
 		goto out_unlock;
-	/* What is not remembered until its end would be faulted in again. */
-	whole = range->event == MMU_NOTIFY_RELEASE || !remembered ||
+	whole = range->event == MMU_NOTIFY_RELEASE ||
 		(range->event == MMU_NOTIFY_UNMAP &&
 		 memview_range_unmaps(range, segment->vm_file));
 	if (whole) {
@@ -371,12 +340,56 @@ out_unlock:
 	/* The page is still there: more time for what must not take it now. */
 	if (MEMVIEW_BROKEN_running)
 		usleep_range(2000, 4000);
-	return true;
 }
 
-static const struct mmu_interval_notifier_ops memview_segment_ops = {
-	.invalidate = memview_segment_invalidate,
-};
+/*
+ * The segment after @prev, or the first, that has some of a span, with a reference.
+ * @prev stays in the tree as long as its own is held; that is dropped here.
+ */
+static struct memview_segment *
+memview_segment_next(struct memview_mm *space, struct memview_segment *prev,
+		     unsigned long start, unsigned long last)
+{
+	struct memview_segment *segment;
+
+	spin_lock(&space->lock);
+	segment = prev ? memview_segment_tree_iter_next(prev, start, last) :
+			 memview_segment_tree_iter_first(&space->segments, start,
+							 last);
+	while (segment && !kref_get_unless_zero(&segment->ref))
+		segment = memview_segment_tree_iter_next(segment, start, last);
+	spin_unlock(&space->lock);
+
+	if (prev)
+		memview_segment_put(prev);
+	return segment;
+}
+
+/**
+ * memview_sources_invalidate - something happens to pages of a controller
+ * @space: its address space
+ * @range: as its notifier is told, and after memview_mm_running() is true of it:
+ *	what a segment has that is made meanwhile nobody takes
+ *
+ * Context: any lock of the core's that is outside page table locks may be held.
+ * Return: 0, or -EAGAIN where peers would have to lose a page, and who tells may
+ * not sleep: the OOM reaper tries again, or leaves it to exit
+ */
+int memview_sources_invalidate(struct memview_mm *space,
+			       const struct mmu_notifier_range *range)
+{
+	struct memview_segment *segment = NULL;
+
+	while ((segment = memview_segment_next(space, segment, range->start,
+					       range->end - 1))) {
+		if (!mmu_notifier_range_blockable(range)) {
+			memview_segment_put(segment);
+			return -EAGAIN;
+		}
+		memview_segment_invalidate(segment, range);
+	}
+	return 0;
+}
 
 /*
  * Would a mapping of @file have @vm_file? File systems on top of others put the
@@ -406,24 +419,19 @@ static bool memview_vma_is_fit(struct vm_area_struct *vma)
 }
 
 /*
- * The mmap_lock is held for writing: in MAP_FD only its death ends the wait for
- * that, and none of the profiler's signals what is done then.
+ * From here on invalidations find the segment: before its mapping can change, the
+ * mmap_lock being held. What is running at this moment faults wait for.
  */
-static int memview_segment_watch(struct memview_segment *segment)
+static void memview_segment_watch(struct memview_segment *segment)
 {
-	struct mm_struct *mm = segment->mirror->mm;
-	sigset_t old;
-	int err;
+	struct memview_mm *space = segment->mirror->space;
 
-	do {
-		memview_signals_block(&old);
-		err = mmu_interval_notifier_insert_locked(&segment->notifier, mm,
-							  segment->start,
-							  memview_segment_len(segment),
-							  &memview_segment_ops);
-		err = memview_signals_restore(&old, err);
-	} while (err == -EAGAIN);
-	return err;
+	lockdep_assert_held(&space->notifier.mm->mmap_lock);
+
+	get_file(segment->vm_file);
+	spin_lock(&space->lock);
+	memview_segment_tree_insert(segment, &space->segments);
+	spin_unlock(&space->lock);
 }
 
 /*
@@ -438,7 +446,7 @@ static int memview_segment_own(struct memview_segment *segment)
 	unsigned long len = memview_segment_len(segment);
 	struct vm_area_struct *vma;
 	bool ours;
-	int err;
+	int err = 0;
 
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
@@ -453,11 +461,8 @@ static int memview_segment_own(struct memview_segment *segment)
 		err = -EAGAIN;
 	} else {
 		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
-		/* From the next line on invalidations look at it. */
 		segment->vm_file = vma->vm_file;
-		err = memview_segment_watch(segment);
-		if (!err)
-			get_file(segment->vm_file);
+		memview_segment_watch(segment);
 	}
 	mmap_write_unlock(mm);
 	if (err && ours)
@@ -621,9 +626,7 @@ static int memview_segment_adopt(struct memview_segment *segment,
 	if (!err && file_inode(segment->vm_file) != file_inode(shown))
 		err = -EINVAL;
 	if (!err)
-		err = memview_segment_watch(segment);
-	if (!err)
-		get_file(segment->vm_file);
+		memview_segment_watch(segment);
 	mmap_write_unlock(mm);
 	fput(shown);
 	return err;
@@ -680,13 +683,6 @@ static bool memview_segment_munmap(struct memview_segment *segment, bool wait)
 	return true;
 }
 
-/* The end of a segment that has left its mirror's lists. */
-static void memview_segment_destroy(struct memview_segment *segment)
-{
-	memview_segment_munmap(segment, true);
-	memview_segment_put(segment);
-}
-
 /* @first and @last: of the file; not for what is adopted. */
 static struct memview_segment *
 memview_segment_create(struct memview_mirror *mirror,
@@ -694,7 +690,6 @@ memview_segment_create(struct memview_mirror *mirror,
 		       pgoff_t first, pgoff_t last)
 {
 	struct memview_segment *segment;
-	bool live;
 	int err;
 
 	segment = kzalloc(sizeof(*segment), GFP_KERNEL_ACCOUNT);
@@ -721,26 +716,6 @@ memview_segment_create(struct memview_mirror *mirror,
 	}
 	memview_mirror_get(mirror);
 	get_file(segment->file);
-
-	/*
-	 * From the end of this wait on, every invalidation is told of: the
-	 * notifier was not in the tree if one was running, and that one is over.
-	 * What was unmapped meanwhile was so before we have lent it.
-	 */
-	mmu_interval_read_begin(&segment->notifier);
-	err = mmap_read_lock_killable(mirror->mm);
-	if (!err) {
-		live = memview_segment_intact(segment);
-		mmap_read_unlock(mirror->mm);
-		if (!live) {
-			WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_DEAD);
-			err = segment->adopted ? -EFAULT : -ENOMEM;
-		}
-	}
-	if (err) {
-		memview_segment_destroy(segment);
-		return ERR_PTR(err);
-	}
 	return segment;
 }
 
@@ -1351,8 +1326,13 @@ void memview_source_release(struct memview_mm *space)
 	if (!mirror)
 		return;
 	spin_lock(&mirror->lock);
-	list_for_each_entry(view, &mirror->views, mirror_node)
+	while (!list_empty(&mirror->views)) {
+		view = list_first_entry(&mirror->views, struct memview,
+					mirror_node);
+		list_move_tail(&view->mirror_node, &mirror->orphans);
 		memview_revoke_later(view);
+		cond_resched_lock(&mirror->lock);
+	}
 	spin_unlock(&mirror->lock);
 	memview_mirror_end(mirror);
 	memview_mirror_put(mirror);
@@ -1388,7 +1368,7 @@ struct memview_mirror *memview_mirror_get_current(bool nowait)
 		return found;
 	if (nowait)
 		return ERR_PTR(-EAGAIN);
-	space = memview_mm_get_current(false);
+	space = memview_mm_control();
 	if (IS_ERR(space))
 		return ERR_CAST(space);
 
@@ -1406,8 +1386,7 @@ struct memview_mirror *memview_mirror_get_current(bool nowait)
 	INIT_LIST_HEAD(&mirror->segments);
 	INIT_LIST_HEAD(&mirror->idle);
 	INIT_LIST_HEAD(&mirror->views);
-	init_llist_head(&mirror->reap);
-	INIT_WORK(&mirror->reap_work, memview_mirror_reap);
+	INIT_LIST_HEAD(&mirror->orphans);
 
 	spin_lock(&space->lock);
 	found = space->mirror;
@@ -1422,12 +1401,6 @@ struct memview_mirror *memview_mirror_get_current(bool nowait)
 		return found;
 	}
 	return mirror;
-}
-
-int __init memview_source_init(void)
-{
-	memview_source_wq = alloc_workqueue("memory-view-sources", WQ_UNBOUND, 0);
-	return memview_source_wq ? 0 : -ENOMEM;
 }
 
 /*
@@ -1447,7 +1420,7 @@ void memview_source_exit(void)
 			memview_mirror_put(mirror);
 		}
 		memview_mm_put(space);
-		flush_workqueue(memview_source_wq);
+		/* An invalidation may be at it. */
+		schedule_timeout_uninterruptible(1);
 	}
-	destroy_workqueue(memview_source_wq);
 }

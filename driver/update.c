@@ -32,7 +32,7 @@ static int memview_update_check(struct memview *view)
 	return mirror && mirror->mm != current->mm ? -EIO : 0;
 }
 
-/* Starts a table operation; with 0, mutex_unlock() must follow. */
+/* Starts a table operation; with 0, memview_ops_unlock() must follow. */
 static int memview_update_begin(struct memview *view, bool nowait)
 {
 	int err;
@@ -42,7 +42,7 @@ static int memview_update_begin(struct memview *view, bool nowait)
 		return nowait ? -EAGAIN : -EINTR;
 	err = memview_update_check(view);
 	if (err)
-		mutex_unlock(&view->ops_lock);
+		memview_ops_unlock(view);
 	return err;
 }
 
@@ -82,7 +82,7 @@ static bool memview_edit_meets(struct memview *view,
 	if (!(edit->flags & MEMVIEW_MAP_REPLACE) &&
 	    mutex_trylock(&view->ops_lock)) {
 		meets = !memview_is_free(view, edit->first, edit->last);
-		mutex_unlock(&view->ops_lock);
+		memview_ops_unlock(view);
 	}
 	return meets;
 }
@@ -495,7 +495,7 @@ static int memview_update_run(struct memview *view, struct memview_edit *edits,
 		return err;
 	}
 	err = memview_update_locked(&change, edits, nr, mirror, result);
-	mutex_unlock(&view->ops_lock);
+	memview_ops_unlock(view);
 	return err;
 }
 

@@ -74,7 +74,8 @@ static void memview_revoke_work(struct work_struct *work)
 {
 	struct memview *view = container_of(work, struct memview, revoke_work);
 
-	memview_revoke(view);
+	/* Or who has the lock does it: nothing in this queue waits (R8). */
+	memview_try_revoke(view);
 	memview_put(view);
 }
 
@@ -238,30 +239,49 @@ void memview_revoke(struct memview *view)
 	WRITE_ONCE(view->revoking, true);
 	mutex_lock(&view->ops_lock);
 	memview_revoke_locked(view);
-	mutex_unlock(&view->ops_lock);
+	memview_ops_unlock(view);
 }
 
-/* The same. When it is killed, others do the rest, and it returns -EINTR. */
+/* The same. When it is killed, who has the lock does it, and it returns -EINTR. */
 int memview_revoke_killable(struct memview *view)
 {
 	WRITE_ONCE(view->revoking, true);
-	if (mutex_lock_killable(&view->ops_lock)) {
-		memview_revoke_later(view);
-		return -EINTR;
-	}
+	if (mutex_lock_killable(&view->ops_lock))
+		return memview_try_revoke(view) ? 0 : -EINTR;
 	memview_revoke_locked(view);
-	mutex_unlock(&view->ops_lock);
+	memview_ops_unlock(view);
 	return 0;
 }
 
-/* The same, unless it would have to wait for another operation. */
+/*
+ * The same, unless it would have to wait for another operation. With
+ * memview.revoking set, that does it in its end.
+ */
 bool memview_try_revoke(struct memview *view)
 {
+	/* Pairs with memview_ops_unlock(). */
+	smp_mb();
 	if (!mutex_trylock(&view->ops_lock))
 		return false;
 	memview_revoke_locked(view);
-	mutex_unlock(&view->ops_lock);
+	memview_ops_unlock(view);
 	return true;
+}
+
+/**
+ * memview_ops_unlock - the end of a table operation
+ * @view: its ops_lock is held
+ *
+ * A revocation that does not wait for the lock is left to who has it: what it
+ * would wait for, a task that gets no CPU say, is the user's to choose.
+ */
+void memview_ops_unlock(struct memview *view)
+{
+	mutex_unlock(&view->ops_lock);
+	/* Either this sees that it is wanted, or that gets the lock. */
+	smp_mb();
+	if (unlikely(READ_ONCE(view->revoking)) && !READ_ONCE(view->dead))
+		memview_try_revoke(view);
 }
 
 /* Revokes from where that cannot be done: under a notifier. */
