@@ -6,6 +6,7 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -113,6 +114,91 @@ static void first_source_under_a_profiler(struct fixture *f)
 
 	START(p, op_map_under_a_timer, peer_send_fd(p, f->file), f->tc->param, 1000);
 	EXPECT_VALUE(0, FINISH(p, "the first MAP_FD of a large process"));
+}
+
+/* ---- invalidations ---- */
+
+#define PUNCHED		(256UL << 20)
+#define NR_PUNCHED	4
+#define NR_AMID		12UL
+
+static void *punch_loop(void *arg)
+{
+	int *fd = arg;
+
+	while (!atomic_load(&shared->stop)) {
+		if (fallocate(*fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PUNCHED))
+			return NULL;
+		atomic_fetch_add(&shared->loops, 1);
+	}
+	return NULL;
+}
+
+/* Files. Each is punched by a thread, until all is to stop. */
+static long op_punch_all(const long *a)
+{
+	static int fds[NR_PUNCHED];
+	pthread_t threads[NR_PUNCHED];
+
+	for (int i = 0; i < NR_PUNCHED; i++) {
+		fds[i] = (int)a[i];
+		if (pthread_create(&threads[i], NULL, punch_loop, &fds[i]))
+			return -1;
+	}
+	for (int i = 0; i < NR_PUNCHED; i++)
+		pthread_join(threads[i], NULL);
+	return 0;
+}
+
+/* A page in each of its page tables, so that they are there to be emptied. */
+static char *map_sparsely(int fd)
+{
+	char *p = mmap(NULL, PUNCHED, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	for (unsigned long at = 0; at < PUNCHED; at += HUGE_SIZE)
+		p[at] = 1;
+	return p;
+}
+
+/*
+ * Others punch holes into files that the controller has mapped, one of which it has
+ * lent. There are more of them than CPUs: something of the controller's is being
+ * invalidated at all times, of which no new source has anything.
+ */
+static void sources_amid_invalidations(struct fixture *f)
+{
+	struct peer *others = peer_spawn();
+	int fds[NR_PUNCHED], sent[NR_PUNCHED];
+	unsigned long before, punched = 0;
+	char *mapped[NR_PUNCHED];
+
+	for (int i = 0; i < NR_PUNCHED; i++) {
+		fds[i] = backing_create(MEMFD, PUNCHED);
+		assert_true(fds[i] >= 0);
+		mapped[i] = map_sparsely(fds[i]);
+		sent[i] = peer_send_fd(others, fds[i]);
+	}
+	EXPECT_OK(mv_adopt(f->ctl, fds[0], 0, 4 * PAGE, 0, RW, mapped[0]));
+	START(others, op_punch_all, sent[0], sent[1], sent[2], sent[3]);
+	wait_loops(NR_PUNCHED);
+	for (unsigned long i = 4; i < 4 + NR_AMID; i++) {
+		before = atomic_load(&shared->loops);
+		EXPECT_OK(mv_map(f->ctl, f->file, i * PAGE, PAGE, i * PAGE, RW));
+		punched += atomic_load(&shared->loops) - before;
+		READS(f, i, WORD(i));
+	}
+	print_message("# %lu holes were punched meanwhile\n", punched);
+	/* Not one of them has to be waited for; but CPUs have to be shared. */
+	assert_in_range(punched, 0, NR_AMID * 300);
+	EXPECT_OK(mv_unmap(f->ctl, 4 * PAGE, NR_AMID * PAGE, NULL));
+	EXPECT_OK(mv_drop_idle(f->ctl));
+	atomic_store(&shared->stop, 1);
+	EXPECT_VALUE(0, FINISH(others, "punching"));
+	for (int i = 0; i < NR_PUNCHED; i++) {
+		munmap(mapped[i], PUNCHED);
+		close(fds[i]);
+	}
 }
 
 /* ---- how large ---- */
@@ -394,6 +480,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(failed_operation_binds_no_view, "beyond the view", BEYOND),
 	CASE_VARIANT(first_source_under_a_profiler, "100 mappings", 100),
 	CASE_VARIANT(first_source_under_a_profiler, "2000 mappings", 2000),
+	CASE(sources_amid_invalidations),
 	CASE_VARIANT(locking_fills_what_was_lent, "nothing lent", LEND_NOTHING),
 	CASE_VARIANT(locking_fills_what_was_lent, "a page", LEND_A_PAGE),
 	CASE_VARIANT(locking_fills_what_was_lent, "a page adopted", ADOPT_A_PAGE),

@@ -943,6 +943,12 @@ static long op_mmap_thread(const long *a)	/* -> tid */
 	return atomic_load(&tid);
 }
 
+/* Control fd */
+static long op_drop_idle(const long *a)
+{
+	return mv_drop_idle((int)a[0]);
+}
+
 static long op_mmap_now(const long *a)
 {
 	(void)a;
@@ -988,6 +994,8 @@ static void waiting_operations_complete(struct fixture *f)
 	EXPECT_OK(fsync(f->file));
 	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
 	drop_old_sources();
+	/* What has been idle for long a call ends, for which it waits. */
+	EXPECT_CALL(c.peer, op_drop_idle, c.ctl);
 
 	EXPECT_OK(ioctl(f->file, FIFREEZE, 0));
 	START(thawer, op_thaw, thaw_fd);
