@@ -55,6 +55,8 @@ byte records[2];		/* of these, what concerns the source */
 byte users[2];			/* mm_users, but for its own tasks */
 
 bool revoke_job[2];		/* on the work queue of all */
+bool wanted[2];			/* memview.revoking */
+bool dead[2];			/* memview.dead */
 #ifdef MUT_collector_queue
 bool collect_job;
 #endif
@@ -227,9 +229,8 @@ inline collect(k)
 	   invalidate(k);
 	   pass_write(I_FILE);
 	   up_write(MMAP + k);
-	   /* UFFD_EVENT_UNMAP; then mmu_interval_notifier_remove() */
-	   user_wait(k);
-	   atomic { running[k] == 0 }
+	   /* UFFD_EVENT_UNMAP */
+	   user_wait(k)
 	fi
 #endif
 }
@@ -244,9 +245,7 @@ inline make_source(k)
 	:: true
 	:: take_all_locks(k)	/* the first notifier of this address space */
 	fi;
-	up_write(MMAP + k);
-	/* mmu_interval_read_begin() on the new one */
-	atomic { running[k] == 0 }
+	up_write(MMAP + k)
 }
 
 /* What is done to the table under ops_lock, and the zap. */
@@ -262,6 +261,30 @@ inline change_table(k)
 	zap(k)
 }
 
+/* memview_try_revoke() */
+inline try_revoke(v)
+{
+	if
+	:: atomic { CAN_WRITE(OPS + v) -> writer[OPS + v] = true; held[t]++ };
+	   change_table(v);
+	   dead[v] = true;
+	   up_write(OPS + v)
+	:: atomic { !CAN_WRITE(OPS + v) }
+	fi
+}
+
+/* memview_ops_unlock() */
+inline ops_unlock(v)
+{
+	up_write(OPS + v);
+#ifndef MUT_no_handover
+	if
+	:: atomic { wanted[v] && !dead[v] }; try_revoke(v)
+	:: atomic { !wanted[v] || dead[v] }
+	fi
+#endif
+}
+
 inline map_fd(s)
 {
 #ifdef MUT_map_fd_under_ops
@@ -275,7 +298,7 @@ inline map_fd(s)
 #endif
 	allocate(s);
 	change_table(s);
-	up_write(OPS + s);
+	ops_unlock(s);
 	collect(s)
 }
 
@@ -285,7 +308,7 @@ inline unmap_fd(s)
 	write(OPS + s);
 	allocate(s);
 	change_table(s);
-	up_write(OPS + s);
+	ops_unlock(s);
 	collect(s)
 }
 
@@ -294,7 +317,15 @@ inline revoke(v)
 {
 	write(OPS + v);
 	change_table(v);
+	dead[v] = true;
 	up_write(OPS + v)
+}
+
+/* QUERY, or what is refused, by whoever has the control fd. */
+inline query(v)
+{
+	write(OPS + v);
+	ops_unlock(v)
 }
 
 /* The source is faulted in, with address space @c's mmap_lock. */
@@ -507,7 +538,8 @@ inline lose()
 #define NR_OPS		11
 #define LOSE		(2 * NR_OPS)
 #define REVOKE		(2 * NR_OPS + 1)	/* of view 0 */
-#define LAST		REVOKE
+#define QUERY		(2 * NR_OPS + 2)	/* the same */
+#define LAST		QUERY
 
 proctype task(byte t, s, op)
 {
@@ -525,6 +557,7 @@ proctype task(byte t, s, op)
 	:: op == LEAVE -> leave(s)
 	:: op == LOSE -> lose()
 	:: op == REVOKE -> revoke(0)
+	:: op == QUERY -> query(0)
 	fi;
 	atomic {
 		assert(!held[t]);
@@ -537,10 +570,12 @@ proctype worker(byte t)
 {
 end:	do
 	:: revoke_job[0] ->
-		revoke(0);
+		wanted[0] = true;
+		try_revoke(0);
 		revoke_job[0] = false
 	:: revoke_job[1] ->
-		revoke(1);
+		wanted[1] = true;
+		try_revoke(1);
 		revoke_job[1] = false
 #ifdef MUT_collector_queue
 	:: collect_job ->
@@ -575,7 +610,10 @@ end:	timeout ->
 	:: else -> killed = true
 	fi;
 	timeout ->
-	thawed = true
+	thawed = true;
+	timeout ->
+	assert(!wanted[0] || dead[0]);					/* R4 */
+	assert(!wanted[1] || dead[1])					/* R4 */
 }
 
 init {

@@ -157,8 +157,7 @@ proctype fault(byte t)
 
 end:	do
 	/*
-	 * memview_fault_lookup(), mmu_interval_read_begin() which waits for
-	 * invalidations, and the snapshot.
+	 * memview_fault_lookup(), memview_mm_running_wait(), and the snapshot.
 	 */
 	:: atomic {
 		!inv ->
@@ -537,7 +536,7 @@ proctype invalidator()
 	bool freed;
 
 end:	do
-	/* mmu_interval_set_seq() */
+	/* memview_mm_running_begin(), and the sequences */
 	:: atomic {
 		inv = true;
 		if
