@@ -20,7 +20,7 @@
 #include "stress.h"
 
 struct options options = {
-	.seconds = 30, .slower = 3, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
+	.seconds = 30, .slower = 3, .too_long = 30, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
 };
 
 struct board *board;
@@ -231,6 +231,7 @@ static const char usage[] =
 	"  --slower N    up to N times that (default 3), until everything has happened\n"
 	"                that can\n"
 	"  --complete    it is a failure if it has not even then\n"
+	"  --too-long N  seconds after which who waits is hung (default 30)\n"
 	"  --seed N      repeats the decisions of a run (default: random)\n"
 	"  --controllers N\n"
 	"                at the same time (default 2, at most 4), with peers of their own\n"
@@ -279,6 +280,7 @@ static void parse(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "slower", required_argument, NULL, 'l' },
 		{ "complete", no_argument, NULL, 'C' },
+		{ "too-long", required_argument, NULL, 'L' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "controllers", required_argument, NULL, 'c' },
 		{ "peers", required_argument, NULL, 'p' },
@@ -305,6 +307,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'C':
 			options.complete = true;
+			break;
+		case 'L':
+			options.too_long = number(PATIENCE);
 			break;
 		case 'S':
 			options.seed = number(-1ULL);
@@ -339,8 +344,8 @@ static void parse(int argc, char **argv)
 			bad_usage();
 		}
 	}
-	if (optind < argc || !options.seconds || !options.slower || !options.controllers ||
-	    !options.peers || !options.threads || !options.pages)
+	if (optind < argc || !options.seconds || !options.slower || !options.too_long ||
+	    !options.controllers || !options.peers || !options.threads || !options.pages)
 		bad_usage();
 }
 
