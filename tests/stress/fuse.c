@@ -166,8 +166,10 @@ static noreturn void lend_stalling(unsigned int how, pid_t server)
 	struct own own;
 	pid_t slow, quick;
 	int fd = open(FILE_AT, O_RDWR | O_CLOEXEC), err;
+	struct stat stat;
 
-	if (fd < 0)
+	/* The kernel asks for the size only when somebody does. */
+	if (fd < 0 || fstat(fd, &stat) || stat.st_size != SIZE / 2)
 		fail("opening a file of FUSE", errno);
 	lend_own(&own, SIZE);
 	err = memview_replace(own.view, 0, fd, 0, SIZE / 2,
