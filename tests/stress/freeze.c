@@ -158,6 +158,17 @@ void freeze_prepare(void)
 			     "mount -t ext4 -o loop " IMAGE " " PLACE);
 }
 
+void freeze_end(void)
+{
+	int fs = is_mounted ? open(PLACE, O_RDONLY | O_CLOEXEC) : -1;
+
+	/* As a rule it is not frozen. */
+	if (fs >= 0) {
+		ioctl(fs, FITHAW, 0);
+		close(fs);
+	}
+}
+
 noreturn void freeze_run(void)
 {
 	/* There may be no ext4, or no loop. */

@@ -469,6 +469,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	options.swap = has_swap();
 	status = run();
+	freeze_end();
 	if (status == STATUS_HUNG)
 		return status;
 	return report();

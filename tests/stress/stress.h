@@ -371,6 +371,8 @@ void prepare_neighbours(void);
 unsigned int start_neighbours(void);
 /* bystander.c: says what others have cost it. Is that little enough? */
 bool bystander_gets_on(void);
+/* freeze.c: a run that ends early leaves nobody who cannot be killed. */
+void freeze_end(void);
 /* numa.c: for the whole machine */
 void numa_at_full_speed(void);
 bool is_neighbour(const char *name, size_t len);
