@@ -1156,11 +1156,15 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	ret = memview_fault_unlock(fault);
 	if (ret)
 		return ret;
+	if (MEMVIEW_BROKEN_hold)
+		mutex_lock(&fault->view->ops_lock);
 	if (memview_fault_wants_block(fault) &&
 	    !memview_fault_on_disk(fault, file_page))
 		ret = VM_FAULT_SIGBUS;
 	else
 		ret = memview_fault_source_wait(fault, mm, source_addr, flags);
+	if (MEMVIEW_BROKEN_hold)
+		mutex_unlock(&fault->view->ops_lock);
 	if (ret && fault->need_write && !fault->write) {
 		fault->no_write = true;
 		ret = 0;

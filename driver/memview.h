@@ -678,6 +678,7 @@ memview_segment_len(const struct memview_segment *segment)
  *   zap_first		zaps before it changes the table (R1)
  *   no_revalidate	inserts what it found, whatever has happened since (R2)
  *   running		takes snapshots of what is being invalidated (R3)
+ *   hold		waits for a source with ops_lock held (R7)
  */
 #ifndef MEMVIEW_BROKEN_zap_first
 #define MEMVIEW_BROKEN_zap_first 0
@@ -687,6 +688,9 @@ memview_segment_len(const struct memview_segment *segment)
 #endif
 #ifndef MEMVIEW_BROKEN_running
 #define MEMVIEW_BROKEN_running 0
+#endif
+#ifndef MEMVIEW_BROKEN_hold
+#define MEMVIEW_BROKEN_hold 0
 #endif
 
 /* main.c: module parameters */

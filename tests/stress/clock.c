@@ -16,8 +16,11 @@
 
 #include "stress.h"
 
-/* Milliseconds. The longest that is seen is some hundred, and 3,000 with KASAN. */
-#define TOO_LONG	30000
+/*
+ * Milliseconds. See --too-long: the longest that is seen is some hundred, and 3,000
+ * with KASAN.
+ */
+#define TOO_LONG	(options.too_long * 1000ULL)
 #define LONG		5000
 
 static _Thread_local struct activity *own;

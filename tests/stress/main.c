@@ -20,7 +20,7 @@
 #include "stress.h"
 
 struct options options = {
-	.seconds = 30, .slower = 3, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
+	.seconds = 30, .slower = 3, .too_long = 30, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
 };
 
 struct board *board;
@@ -201,6 +201,7 @@ bool run_goes_on(void)
 static enum status report(void)
 {
 	unsigned int escapes = atomic_load(&board->nr_escapes);
+	bool gets_on;
 
 	for (int i = 0; i < NR_COUNTS; i++) {
 		unsigned long long n = atomic_load(&board->counts[i]);
@@ -216,10 +217,13 @@ static enum status report(void)
 	      revocations(), escapes);
 	print("stress: longest: %.2f s, %s\n", atomic_load(&board->longest) / 1e3,
 	      board->longest_what ?: "nothing");
+	gets_on = !is_chosen("bystander") || bystander_gets_on();
 	if (escapes)
 		return STATUS_ESCAPE;
 	if (atomic_load(&board->failed))
 		return STATUS_FAILED;
+	if (options.judge_bystander && !gets_on)
+		return STATUS_STARVED;
 	return is_complete() || !options.complete ? STATUS_OK : STATUS_INCOMPLETE;
 }
 
@@ -231,6 +235,11 @@ static const char usage[] =
 	"  --slower N    up to N times that (default 3), until everything has happened\n"
 	"                that can\n"
 	"  --complete    it is a failure if it has not even then\n"
+	"  --too-long N  seconds after which who waits is hung (default 30)\n"
+	"  --judge-bystander\n"
+	"                it is a failure if a bystander's calls and accesses take more\n"
+	"                than twice as long as beside CPU hogs (median), or ten times\n"
+	"                (99 %). For long runs on a machine that has nothing else to do.\n"
 	"  --seed N      repeats the decisions of a run (default: random)\n"
 	"  --controllers N\n"
 	"                at the same time (default 2, at most 4), with peers of their own\n"
@@ -242,8 +251,9 @@ static const char usage[] =
 	"                only these, with commas between: unmap, unmap-twice,\n"
 	"                unmap-punch, replace, narrow, noexec, punch, truncate, lose,\n"
 	"                tamper, shrink; beside them, populate, order, throttle,\n"
-	"                userfault, share, mlock, overlay, numa; and batch and ring,\n"
-	"                which is how some of them are then done (default: all).\n"
+	"                userfault, share, mlock, overlay, freeze, fuse, swap,\n"
+	"                bystander, numa; and batch and ring, which is how some of\n"
+	"                them are then done (default: all).\n"
 	"                Then it does not matter that some thing never happened.\n"
 	"  --dir DIR     files there instead of memfds; the one of huge pages stays\n"
 	"  --quiet       no progress and no counts\n"
@@ -251,7 +261,8 @@ static const char usage[] =
 	"\n"
 	"Exit status: 0 no escape; 1 an escape; 2 usage, or a call failed that must\n"
 	"not; 3 some kind of operation or access never happened (--complete); 4 hung:\n"
-	"somebody waits for longer than that can take, or does not end.\n"
+	"somebody waits for longer than that can take, or does not end; 5 starved\n"
+	"(--judge-bystander).\n"
 	"Needs root, for huge pages, and for the page frame numbers that show that\n"
 	"freed pages are reused.\n";
 
@@ -279,6 +290,8 @@ static void parse(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "slower", required_argument, NULL, 'l' },
 		{ "complete", no_argument, NULL, 'C' },
+		{ "judge-bystander", no_argument, NULL, 'j' },
+		{ "too-long", required_argument, NULL, 'L' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "controllers", required_argument, NULL, 'c' },
 		{ "peers", required_argument, NULL, 'p' },
@@ -305,6 +318,12 @@ static void parse(int argc, char **argv)
 			break;
 		case 'C':
 			options.complete = true;
+			break;
+		case 'j':
+			options.judge_bystander = true;
+			break;
+		case 'L':
+			options.too_long = number(PATIENCE);
 			break;
 		case 'S':
 			options.seed = number(-1ULL);
@@ -339,8 +358,8 @@ static void parse(int argc, char **argv)
 			bad_usage();
 		}
 	}
-	if (optind < argc || !options.seconds || !options.slower || !options.controllers ||
-	    !options.peers || !options.threads || !options.pages)
+	if (optind < argc || !options.seconds || !options.slower || !options.too_long ||
+	    !options.controllers || !options.peers || !options.threads || !options.pages)
 		bad_usage();
 }
 
@@ -394,6 +413,7 @@ static enum status run(void)
 	unsigned int children = options.controllers;
 
 	make_files();
+	prepare_neighbours();
 	if (is_chosen("numa"))
 		numa_at_full_speed();
 	for (unsigned int i = 0; i < options.controllers; i++)
@@ -449,6 +469,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	options.swap = has_swap();
 	status = run();
+	freeze_end();
 	if (status == STATUS_HUNG)
 		return status;
 	return report();

@@ -20,14 +20,20 @@
 static const struct {
 	const char *name;
 	void (*run)(void);	/* does not return */
+	void (*prepare)(void);	/* before anything goes on; NULL: nothing to do */
 } neighbours[] = {
-	{ "lose",	vandal_run },
-	{ "order",	order_run },
-	{ "throttle",	throttle_run },
-	{ "userfault",	userfault_run },
-	{ "share",	share_run },
-	{ "mlock",	mlock_run },
-	{ "overlay",	overlay_run },
+	{ "lose",	vandal_run,	NULL },
+	{ "order",	order_run,	NULL },
+	{ "throttle",	throttle_run,	NULL },
+	{ "userfault",	userfault_run,	NULL },
+	{ "share",	share_run,	NULL },
+	{ "mlock",	mlock_run,	NULL },
+	{ "overlay",	overlay_run,	NULL },
+	{ "freeze",	freeze_run,	freeze_prepare },
+	{ "fuse",	fuse_run,	fuse_prepare },
+	{ "swap",	swap_run,	NULL },
+	/* The last: nothing else is to be done while it measures. */
+	{ "bystander",	bystander_run,	bystander_prepare },
 };
 
 #define NR_NEIGHBOURS (sizeof(neighbours) / sizeof(neighbours[0]))
@@ -39,6 +45,13 @@ bool is_neighbour(const char *name, size_t len)
 		    !memcmp(neighbours[i].name, name, len))
 			return true;
 	return false;
+}
+
+void prepare_neighbours(void)
+{
+	for (unsigned int i = 0; i < NR_NEIGHBOURS; i++)
+		if (neighbours[i].prepare && is_chosen(neighbours[i].name))
+			neighbours[i].prepare();
 }
 
 unsigned int start_neighbours(void)

@@ -25,12 +25,20 @@ void nap(unsigned int milliseconds);
 int wait_for_child(pid_t pid, const char *what);
 void kill_child(pid_t pid, const char *what);
 
-/* order.c, throttle.c, userfault.c, share.c, mlock.c, overlay.c */
+/* order.c, throttle.c, userfault.c, share.c, mlock.c, overlay.c, freeze.c, fuse.c, swap.c,
+   bystander.c */
 noreturn void order_run(void);
 noreturn void throttle_run(void);
 noreturn void userfault_run(void);
 noreturn void share_run(void);
 noreturn void mlock_run(void);
 noreturn void overlay_run(void);
+noreturn void freeze_run(void);
+noreturn void fuse_run(void);
+noreturn void swap_run(void);
+noreturn void bystander_run(void);
+void freeze_prepare(void);
+void fuse_prepare(void);
+void bystander_prepare(void);
 
 #endif /* NEIGHBOURS_H */

@@ -31,6 +31,7 @@
  *	crew.c		lives of a controller and its peers
  *	clock.c		whether anybody waits for too long
  *	neighbours.c	what goes on beside the crews, so that somebody might
+ *	bystander.c	what all that costs somebody who has nothing to do with it
  *	files.c		what is lent
  *	controller.c	and lane.h: changes tables and files, and looks for
  *			changed pages
@@ -169,8 +170,14 @@ static inline uint64_t word_of(enum tag tag, uint16_t number)
 	X(NOTIFIER, 1, "first notifier of a process") \
 	X(NOTIFIER_KVM, 0, "first notifier of a process, by KVM") \
 	X(THROTTLED, 0, "peer throttled and frozen") \
+	X(THROTTLED_CONTROLLER, 0, "controller throttled and frozen") \
 	X(USERFAULT, 1, "controller with a userfaultfd") \
 	X(SHARED, 1, "control fd shared") \
+	X(SWAPPED, 1, "control fds swapped") \
+	X(FROZEN, 0, "peer that writes to a frozen file system") \
+	X(STALLED, 0, "peer that reads from a FUSE that stalls") \
+	X(BYSTANDER, 1, "bystander's map, fault and unmap") \
+	X(SLOW_SWAP, 0, "pages from a slow swap") \
 	X(LOCKED, 1, "controller with locked memory") \
 	X(COPIED_UP, 0, "file of an overlay copied up")
 
@@ -228,6 +235,17 @@ struct activity {
 	atomic_ullong since;	/* milliseconds; 0: nothing that has a limit */
 };
 
+/* What a bystander's calls and accesses take: see bystander.c. */
+enum { MEASURED_MAP, MEASURED_FAULT, MEASURED_UNMAP, NR_MEASURED };
+
+#define MEASURED_BUCKETS	512
+
+struct measured {
+	atomic_ullong nr;
+	atomic_uint buckets[MEASURED_BUCKETS];
+	atomic_ullong worst;	/* nanoseconds */
+};
+
 /* Shared by all processes. */
 struct board {
 	atomic_bool stop;
@@ -244,6 +262,8 @@ struct board {
 	/* Longest that anything has taken, in milliseconds. */
 	atomic_ullong longest;
 	const char *longest_what;
+	struct measured beside_hogs[NR_MEASURED];
+	struct measured beside_all[NR_MEASURED];
 };
 
 #define HOT(view, page)		((view) << 16 | (page))
@@ -255,6 +275,8 @@ struct options {
 	unsigned int seconds;
 	unsigned int slower;	/* times that, until everything has happened */
 	bool complete;		/* or it is a failure */
+	bool judge_bystander;
+	unsigned int too_long;	/* seconds: who waits as long is hung */
 	unsigned int controllers;
 	unsigned int peers;
 	unsigned int threads;
@@ -329,6 +351,7 @@ enum status {
 	STATUS_FAILED,		/* usage, or a call that must not fail has */
 	STATUS_INCOMPLETE,	/* something never happened: shows nothing */
 	STATUS_HUNG,
+	STATUS_STARVED,		/* others have cost a bystander too much */
 };
 
 /* Longest that anything may take, on a slow emulated machine under load. */
@@ -344,7 +367,12 @@ noreturn void crew_run(unsigned int number);
 noreturn void hung(pid_t pid, const char *what);
 
 /* neighbours.c */
+void prepare_neighbours(void);
 unsigned int start_neighbours(void);
+/* bystander.c: says what others have cost it. Is that little enough? */
+bool bystander_gets_on(void);
+/* freeze.c: a run that ends early leaves nobody who cannot be killed. */
+void freeze_end(void);
 /* numa.c: for the whole machine */
 void numa_at_full_speed(void);
 bool is_neighbour(const char *name, size_t len);
