@@ -13,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -180,6 +182,174 @@ static void enter_group(struct peer *p)
 
 	snprintf(pid, sizeof(pid), "%d", p->pid);
 	assert_true(put_text(GROUP "/cgroup.procs", pid));
+}
+
+/*
+ * Neighbours whose page tables are allocated above memory.high: each waits, in the
+ * middle of a fault, up to 2 s for every 128 of them. In a system call that touches
+ * many pages, for on the way to user mode they would wait without a lock.
+ */
+#define NEIGHBOURS	64
+#define BLOCK		(2UL << 20)	/* that a page table is for */
+#define BLOCKS		256UL
+#define TOUCHES		2048UL		/* of the innocent one */
+#define CALLS		10U		/* of a neighbour, each of some 4 s */
+
+static struct neighbour {
+	atomic_int pid;
+	atomic_uint calls;
+} *neighbours;
+
+/* The same page of a file at the begin of each block -> view fd */
+static long op_view_of_blocks(const long *a)
+{
+	int ctl = mv_open(), fd = (int)op_memfd(ARGS(PAGE, 0));
+
+	(void)a;
+	if (ctl < 0 || fd < 0 || mv_set_size(ctl, BLOCKS * BLOCK))
+		return -1;
+	for (unsigned long i = 0; i < BLOCKS; i++)
+		if (mv_map(ctl, fd, 0, PAGE, i * BLOCK, RW))
+			return -1;
+	return mv_viewfd(ctl);
+}
+
+static char *map_blocks(int viewfd)
+{
+	return mmap(NULL, BLOCKS * BLOCK, PROT_READ, MAP_SHARED, viewfd, 0);
+}
+
+/* Of each block a byte, in one call. */
+static void be_a_neighbour(struct neighbour *me, int viewfd)
+{
+	int out = memfd_create("out", MFD_CLOEXEC);
+	struct iovec bytes[BLOCKS];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!put_text(GROUP "/cgroup.procs", "0"))
+		_exit(1);
+	atomic_store(&me->pid, getpid());
+	for (;;) {
+		char *at = map_blocks(viewfd);
+
+		for (unsigned long i = 0; i < BLOCKS && at != MAP_FAILED; i++)
+			bytes[i] = (struct iovec){ at + i * BLOCK, 1 };
+		if (at == MAP_FAILED ||
+		    pwritev(out, bytes, BLOCKS, 0) != (ssize_t)BLOCKS)
+			_exit(1);
+		munmap(at, BLOCKS * BLOCK);
+		atomic_fetch_add(&me->calls, 1);
+	}
+}
+
+/* View fd -> 0, with the neighbours at it until this process ends. */
+static long op_be_neighbours(const long *a)
+{
+	for (int i = 0; i < NEIGHBOURS; i++) {
+		pid_t pid = fork();
+
+		if (!pid)
+			be_a_neighbour(&neighbours[i], (int)a[0]);
+		if (pid < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* View fd: each touch is the first of its page table. */
+static long op_touch_first(const long *a)
+{
+	for (unsigned long done = 0; done < TOUCHES; done += BLOCKS) {
+		char *at = map_blocks((int)a[0]);
+
+		if (at == MAP_FAILED)
+			return -1;
+		for (unsigned long i = 0; i < BLOCKS; i++) {
+			*(volatile char *)(at + i * BLOCK);
+			atomic_fetch_add(&shared->loops, 1);
+		}
+		munmap(at, BLOCKS * BLOCK);
+	}
+	return 0;
+}
+
+/* How many of them wait for memory.high in the middle of a fault? */
+static int nr_throttled(void)
+{
+	int nr = 0;
+
+	for (int i = 0; i < NEIGHBOURS; i++) {
+		char path[64], stack[4096];
+		size_t len = 0;
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/%d/stack",
+			 atomic_load(&neighbours[i].pid));
+		file = fopen(path, "re");
+		if (file) {
+			len = fread(stack, 1, sizeof(stack) - 1, file);
+			fclose(file);
+		}
+		stack[len] = 0;
+		nr += strstr(stack, "handle_over_high") &&
+		      strstr(stack, "handle_mm_fault");
+	}
+	return nr;
+}
+
+static unsigned int most_calls(void)
+{
+	unsigned int most = 0;
+
+	for (int i = 0; i < NEIGHBOURS; i++) {
+		unsigned int calls = atomic_load(&neighbours[i].calls);
+
+		most = calls > most ? calls : most;
+	}
+	return most;
+}
+
+/*
+ * Nobody else's first touches wait for that. Who waits is the clock: a tenant with a
+ * view of its own, and nothing to do with that group, is done before any of them has
+ * made its calls, of which each is a few seconds of waiting and little else.
+ */
+static void throttled_neighbour(struct fixture *f)
+{
+	const size_t size = NEIGHBOURS * sizeof(*neighbours);
+	struct peer *crowd, *innocent;
+	unsigned int calls;
+	long theirs, own;
+
+	(void)f;
+	put_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	make_group("memory.high", "0");
+	neighbours = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(neighbours, MAP_FAILED);
+	crowd = peer_spawn();
+	innocent = peer_spawn();
+	theirs = EXPECT_CALL(crowd, op_view_of_blocks);
+	own = EXPECT_CALL(innocent, op_view_of_blocks);
+	EXPECT_CALL(crowd, op_be_neighbours, theirs);
+	assert_true(EVENTUALLY(nr_throttled() >= NEIGHBOURS / 4));
+
+	atomic_store(&shared->loops, 0);
+	calls = most_calls();
+	START(innocent, op_touch_first, own);
+	while (still_busy(innocent) && most_calls() - calls < CALLS)
+		nap();
+	print_message("# %lu touches; a neighbour has made %u calls, %d wait\n",
+		      atomic_load(&shared->loops), most_calls() - calls,
+		      nr_throttled());
+	if (still_busy(innocent)) {
+		print_stacks(innocent->pid);
+		fail_msg("who is not in their group waits for the throttled");
+	}
+	EXPECT_VALUE(0, FINISH(innocent, "first touches"));
+	make_group("memory.high", "max");
+	peer_kill(crowd);
+	munmap(neighbours, size);
 }
 
 /*
@@ -515,6 +685,7 @@ static void bystander(struct fixture *f)
 static const struct test_case cases[] = {
 	CASE_VARIANT(restless_controller, "none", 0),
 	CASE_VARIANT(restless_controller, "16_threads", 16),
+	CASE(throttled_neighbour),
 	CASE(throttled_peers),
 	CASE_VARIANT(bystander, "batches", 0),
 	CASE_VARIANT(bystander, "holes", 1),
