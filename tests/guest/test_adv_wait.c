@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -406,6 +407,122 @@ static void populating_waits_for_no_lock_of_a_peer(struct fixture *f)
 	EXPECT_VALUE(WORD(1), CALL(busy, op_read, view + PAGE));
 }
 
+/* ---- a hole that is being made ---- */
+
+#define GROUP		"/sys/fs/cgroup/slow"
+#define LARGE		(128UL << 20)
+
+static long op_punch_slowly(const long *a)	/* fd */
+{
+	return fallocate((int)a[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, LARGE);
+}
+
+/* Pages that the file has, which are fewer and fewer. */
+static unsigned long pages_of(int fd)
+{
+	struct stat st;
+
+	EXPECT_OK(fstat(fd, &st));
+	return (unsigned long)st.st_blocks * 512 / PAGE;
+}
+
+static bool is_being_punched(int fd)
+{
+	unsigned long pages = pages_of(fd);
+
+	return pages && pages < LARGE / PAGE;
+}
+
+/* Are any of the first pages there? */
+static bool has_first_pages(char *plain)
+{
+	unsigned char there[NR];
+
+	EXPECT_OK(mincore(plain, NR * PAGE, there));
+	for (unsigned long i = 0; i < NR; i++)
+		if (there[i] & 1)
+			return true;
+	return false;
+}
+
+/* Lets the hole be finished, when it is told to or after long. */
+static long op_unthrottle(const long *a)
+{
+	(void)a;
+	for (int i = 0; i < 2500 && !atomic_load(&shared->ready); i++)
+		nap();
+	if (!atomic_load(&shared->ready))
+		print_stacks(getppid());
+	if (!put_text(GROUP "/cpu.max", "max 100000"))
+		return -1;
+	return atomic_load(&shared->ready);
+}
+
+static atomic_int mappings_changed;
+
+static void *change_mappings(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 20; i++)
+		munmap(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
+	atomic_store(&mappings_changed, 1);
+	return NULL;
+}
+
+/*
+ * Who makes the hole gets a millisecond of CPU each second. tmpfs lets a fault in the
+ * hole wait for the end of that, also one that says "not now": the lock of no address
+ * space is held meanwhile. And nothing is put into the hole before.
+ */
+static void waiting_for_the_end_of_a_hole_holds_no_lock(struct fixture *f)
+{
+	struct peer *puncher = peer_spawn(), *unthrottler = peer_spawn();
+	int fd = peer_send_fd(puncher, f->file);
+	pthread_t thread;
+	char *plain, pid[16];
+	pid_t tid;
+
+	snprintf(pid, sizeof(pid), "%d", puncher->pid);
+	put_text("/sys/fs/cgroup/cgroup.subtree_control", "+cpu");
+	if ((mkdir(GROUP, 0755) && errno != EEXIST) ||
+	    !put_text(GROUP "/cpu.max", "1000 1000000") || !put_text(GROUP "/cgroup.procs", pid))
+		SKIP("no cgroup with cpu.max: %s", strerror(errno));
+	EXPECT_OK(ftruncate(f->file, LARGE));
+	EXPECT_OK(fallocate(f->file, 0, 0, LARGE));
+	plain = map_file(f, PROT_READ);
+	map_pages(f, 0, 0, NR, RW);
+	READS(f, 1, WORD(1));
+
+	START(unthrottler, op_unthrottle);
+	START(puncher, op_punch_slowly, fd);
+	if (!EVENTUALLY(pages_of(f->file) < LARGE / PAGE))
+		fail_msg("no hole is made");
+	sleep(2);
+	if (!is_being_punched(f->file)) {
+		atomic_store(&shared->ready, 1);
+		FINISH(unthrottler, "unthrottle");
+		SKIP("who is in the kernel is not throttled here");
+	}
+	assert_false(has_first_pages(plain));
+
+	tid = (pid_t)EXPECT_CALL(f->peer, op_access_in_a_thread, AT(f, 1), f->tc->param);
+	assert_true(EVENTUALLY(state_of(tid) == 'D' || state_of(tid) == 'S'));
+	check_goes_on(f->peer, f->view);
+	assert_int_equal(pthread_create(&thread, NULL, change_mappings, NULL), 0);
+	assert_true(EVENTUALLY(atomic_load(&mappings_changed)));
+	assert_false(has_first_pages(plain));
+	/* All that was while it waited for that. */
+	assert_int_equal(atomic_load(&shared->loops), 0);
+	assert_true(is_being_punched(f->file));
+
+	atomic_store(&shared->ready, 1);
+	EXPECT_VALUE(1, FINISH(unthrottler, "unthrottle"));
+	EXPECT_VALUE(0, FINISH(puncher, "makes a hole"));
+	assert_true(EVENTUALLY(atomic_load(&shared->loops)));
+	pthread_join(thread, NULL);
+	READS(f, 2, 0);
+}
+
 #define READ_AND_WRITE(fn, mask) \
 	{ .name = #fn, .run = fn, .backings = mask, .variant = "read", .param = 0 }, \
 	{ .name = #fn, .run = fn, .backings = mask, .variant = "write", .param = 1 }
@@ -420,6 +537,7 @@ static const struct test_case cases[] = {
 		       ON_SHMEM | ON(HUGETLB)),
 	CASE_ON(waiting_for_a_frozen_file_system_holds_no_lock_of_the_peer, ON_DISK),
 	READ_AND_WRITE(waiting_for_the_controllers_lock_holds_no_lock_of_the_peer, 0),
+	READ_AND_WRITE(waiting_for_the_end_of_a_hole_holds_no_lock, 0),
 	VMA_LOCK("read", READING),
 	VMA_LOCK("write", WRITING),
 	VMA_LOCK("executable", EXECUTABLE),
