@@ -133,8 +133,122 @@ static void two_threads_unmap_overlapping_spans(struct fixture *f)
 	assert_int_equal(atomic_load(&shared->bad), 0);
 }
 
-/* ---- one call at a time ---- */
+/* ---- after one change ---- */
 
+enum change {
+	UNMAP_MIDDLE, UNMAP_BEGIN, UNMAP_END, MAP_OVER, PROTECT_MIDDLE, SHRINK, MOVE,
+	MOVE_MIDDLE, FAIL_TO_MOVE, FORK,
+	TOUCHED = 16	/* what is left is used again before it is taken */
+};
+
+#define MIDDLE	2UL	/* and as many pages as NR / 2 */
+#define MOVED	(NR / 2)
+
+/* Moves pages of the view to an address of its own, which is returned. */
+static unsigned long move_pages(struct fixture *f, unsigned long page, unsigned long nr)
+{
+	unsigned long to = EXPECT_CALL(f->peer, op_reserve, nr * PAGE);
+
+	EXPECT_CALL(f->peer, op_mremap, AT(f, page), nr * PAGE, nr * PAGE,
+		    MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	return to;
+}
+
+/* Where the peer has the pages afterwards; 0: nowhere. */
+static void change_once(struct fixture *f, enum change change, unsigned long *at)
+{
+	unsigned long to = 0;
+
+	for (unsigned long i = 0; i < NR; i++)
+		at[i] = AT(f, i);
+	switch (change) {
+	case UNMAP_MIDDLE:
+		EXPECT_CALL(f->peer, op_munmap, AT(f, MIDDLE), MOVED * PAGE);
+		break;
+	case UNMAP_BEGIN:
+		EXPECT_CALL(f->peer, op_munmap, AT(f, 0), MIDDLE * PAGE);
+		break;
+	case UNMAP_END:
+		EXPECT_CALL(f->peer, op_munmap, AT(f, MIDDLE), (VIEW_PAGES - MIDDLE) * PAGE);
+		break;
+	case MAP_OVER:
+		/* By another part of the view, where nothing is. */
+		EXPECT_CALL(f->peer, op_munmap, AT(f, MIDDLE), MOVED * PAGE);
+		EXPECT_CALL(f->peer, op_mremap, AT(f, 2 * NR), MOVED * PAGE, MOVED * PAGE,
+			    MREMAP_MAYMOVE | MREMAP_FIXED, AT(f, MIDDLE));
+		break;
+	case PROTECT_MIDDLE:
+		EXPECT_CALL(f->peer, op_mprotect, AT(f, MIDDLE), MOVED * PAGE, PROT_READ);
+		break;
+	case SHRINK:
+		EXPECT_CALL(f->peer, op_mremap, f->view, VIEW_PAGES * PAGE, MIDDLE * PAGE, 0, 0);
+		break;
+	case MOVE:
+		to = move_pages(f, 0, VIEW_PAGES);
+		for (unsigned long i = 0; i < NR; i++)
+			at[i] = to + i * PAGE;
+		break;
+	case MOVE_MIDDLE:
+		to = move_pages(f, MIDDLE, MOVED);
+		for (unsigned long i = 0; i < MOVED; i++)
+			at[MIDDLE + i] = to + i * PAGE;
+		break;
+	case FAIL_TO_MOVE:
+		EXPECT_CALL_ERRNO(EINVAL, f->peer, op_mremap, AT(f, MIDDLE), MOVED * PAGE,
+				  MOVED * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, -(long)PAGE);
+		EXPECT_CALL_ERRNO(EFAULT, f->peer, op_mremap, f->view, VIEW_PAGES * PAGE,
+				  2 * VIEW_PAGES * PAGE, MREMAP_MAYMOVE, 0);
+		break;
+	default:
+		break;
+	}
+	for (unsigned long i = 0; i < NR; i++) {
+		bool middle = i >= MIDDLE && i < MIDDLE + MOVED;
+
+		if (((change == UNMAP_MIDDLE || change == MAP_OVER) && middle) ||
+		    (change == UNMAP_BEGIN && i < MIDDLE) ||
+		    ((change == UNMAP_END || change == SHRINK) && i >= MIDDLE))
+			at[i] = 0;
+	}
+}
+
+/*
+ * The peer uses all pages, changes its mapping once, and uses what is left of it
+ * again, or not. What is taken then is gone, wherever it is.
+ */
+static void taken_after_a_change(struct fixture *f)
+{
+	enum change change = f->tc->param & ~TOUCHED;
+	struct peer *p = f->peer;
+	unsigned long at[NR];
+
+	map_pages(f, 0, 0, NR, RW);
+	for (unsigned long i = 0; i < NR; i++)
+		WRITES(f, i, WORD(i));
+	change_once(f, change, at);
+	if (change == FORK) {
+		p = peer_fork(f->peer);
+		assert_non_null(p);
+	}
+	for (unsigned long i = 0; (f->tc->param & TOUCHED) && i < NR; i++)
+		if (at[i])
+			EXPECT_VALUE(WORD(i), CALL(p, op_read, at[i]));
+	unmap_pages(f, 0, NR);
+	for (unsigned long i = 0; i < NR; i++)
+		if (at[i])
+			EXPECT_SIGBUS(at[i], CALL(p, op_read, at[i]));
+	/* And the other way round: what is lent again is there again. */
+	map_pages(f, 0, NR, NR, R);
+	for (unsigned long i = 0; i < NR; i++)
+		if (at[i])
+			EXPECT_VALUE(WORD(NR + i), CALL(p, op_read, at[i]));
+	unmap_pages(f, 0, NR);
+	for (unsigned long i = 0; i < NR; i++)
+		if (at[i])
+			EXPECT_SIGBUS(at[i], CALL(p, op_read, at[i]));
+}
+
+/* ---- one call at a time ---- */
 
 static void check_rights_hold(struct fixture *f)
 {
@@ -626,6 +740,12 @@ static void protection_keys_stay_with_the_mapping(struct fixture *f)
 	  .run = taken_from_a_peer_that_changes_its_mapping, .variant = #way, \
 	  .param = way, .backings = ON(MEMFD) | ON(HUGETLB) | ON(EXT4) }
 
+#define CHANGED(how) \
+	{ .name = "taken_after_a_change", .run = taken_after_a_change, \
+	  .variant = #how, .param = how }, \
+	{ .name = "taken_after_a_change", .run = taken_after_a_change, \
+	  .variant = #how ", touched", .param = how | TOUCHED }
+
 static const struct test_case cases[] = {
 	HARASS(BY_NOTHING),
 	HARASS(BY_MPROTECT),
@@ -648,6 +768,16 @@ static const struct test_case cases[] = {
 	HARASS(BY_CHILDS_EXIT),
 	HARASS(BY_FAILED_FORK),
 	HARASS(BY_OOM),
+	CHANGED(UNMAP_MIDDLE),
+	CHANGED(UNMAP_BEGIN),
+	CHANGED(UNMAP_END),
+	CHANGED(MAP_OVER),
+	CHANGED(PROTECT_MIDDLE),
+	CHANGED(SHRINK),
+	CHANGED(MOVE),
+	CHANGED(MOVE_MIDDLE),
+	CHANGED(FAIL_TO_MOVE),
+	CHANGED(FORK),
 	CASE(plain_memory_is_never_taken),
 	CASE_ON(two_threads_unmap_overlapping_spans, ON_ALL),
 	CASE_ON(madvise_gives_no_right, ON_ALL),

@@ -193,11 +193,11 @@ static void enter_group(struct peer *p)
 #define BLOCK		(2UL << 20)	/* that a page table is for */
 #define BLOCKS		256UL
 #define TOUCHES		2048UL		/* of the innocent one */
-#define CALLS		10U		/* of a neighbour, each of some 4 s */
+#define SLEEPS		20L		/* of a neighbour */
 
 static struct neighbour {
 	atomic_int pid;
-	atomic_uint calls;
+	long slept;	/* before */
 } *neighbours;
 
 /* The same page of a file at the begin of each block -> view fd */
@@ -238,7 +238,6 @@ static void be_a_neighbour(struct neighbour *me, int viewfd)
 		    pwritev(out, bytes, BLOCKS, 0) != (ssize_t)BLOCKS)
 			_exit(1);
 		munmap(at, BLOCKS * BLOCK);
-		atomic_fetch_add(&me->calls, 1);
 	}
 }
 
@@ -297,28 +296,36 @@ static int nr_throttled(void)
 	return nr;
 }
 
-static unsigned int most_calls(void)
+static long sleeps_of(const struct neighbour *n)
 {
-	unsigned int most = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", atomic_load(&n->pid));
+	return get_field(path, "voluntary_ctxt_switches");
+}
+
+/* How often has one of them slept since then? */
+static long most_sleeps(void)
+{
+	long most = 0;
 
 	for (int i = 0; i < NEIGHBOURS; i++) {
-		unsigned int calls = atomic_load(&neighbours[i].calls);
+		long sleeps = sleeps_of(&neighbours[i]) - neighbours[i].slept;
 
-		most = calls > most ? calls : most;
+		most = sleeps > most ? sleeps : most;
 	}
 	return most;
 }
 
 /*
- * Nobody else's first touches wait for that. Who waits is the clock: a tenant with a
- * view of its own, and nothing to do with that group, is done before any of them has
- * made its calls, of which each is a few seconds of waiting and little else.
+ * Nobody else's first touches wait for that. Those who wait are the clock: a tenant with
+ * a view of its own, and nothing to do with that group, is done before any of them has
+ * gone to sleep a few times.
  */
 static void throttled_neighbour(struct fixture *f)
 {
 	const size_t size = NEIGHBOURS * sizeof(*neighbours);
 	struct peer *crowd, *innocent;
-	unsigned int calls;
 	long theirs, own;
 
 	(void)f;
@@ -335,13 +342,13 @@ static void throttled_neighbour(struct fixture *f)
 	assert_true(EVENTUALLY(nr_throttled() >= NEIGHBOURS / 4));
 
 	atomic_store(&shared->loops, 0);
-	calls = most_calls();
+	for (int i = 0; i < NEIGHBOURS; i++)
+		neighbours[i].slept = sleeps_of(&neighbours[i]);
 	START(innocent, op_touch_first, own);
-	while (still_busy(innocent) && most_calls() - calls < CALLS)
+	while (still_busy(innocent) && most_sleeps() < SLEEPS)
 		nap();
-	print_message("# %lu touches; a neighbour has made %u calls, %d wait\n",
-		      atomic_load(&shared->loops), most_calls() - calls,
-		      nr_throttled());
+	print_message("# %lu touches; a neighbour has slept %ld times, %d wait\n",
+		      atomic_load(&shared->loops), most_sleeps(), nr_throttled());
 	if (still_busy(innocent)) {
 		print_stacks(innocent->pid);
 		fail_msg("who is not in their group waits for the throttled");
@@ -354,12 +361,12 @@ static void throttled_neighbour(struct fixture *f)
 
 /*
  * Peers that may use little CPU are preempted in the middle of a fault, and wait
- * for their share. (Kernels that do not preempt the kernel let them finish: see
- * tests/special for the one that does.)
+ * for their share: a millisecond each second, for all of them. (Kernels that do not
+ * preempt the kernel let them finish: see tests/special for the one that does.)
  */
 #define THROTTLED	16
-#define TURNS		800
-#define LONGEST		1	/* seconds; the longest seen is 0.01 */
+#define LITTLE		"1000 1000000"
+#define PERIODS		20
 
 /* Address, pages: touches all the time. */
 static long op_touch_all(const long *a)
@@ -370,21 +377,24 @@ static long op_touch_all(const long *a)
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
+/* Of the group: how often it has got its share. */
+static long periods(void)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
+	return get_field(GROUP "/cpu.stat", "nr_periods");
 }
 
-/* Takes everything and gives it back, TURNS times; the longest that took. */
-static double longest_turn(struct fixture *f, bool by_view, const char *what)
+/*
+ * Takes everything and gives it back, until @nr periods have begun; the most that
+ * have begun while it was taken, once.
+ */
+static long longest_turn(struct fixture *f, bool by_view, long nr)
 {
-	double times[TURNS], begin = now();
-	unsigned int nr = 0;
+	long begin = periods(), longest = 0;
+	unsigned int turns = 0;
 
-	for (; nr < TURNS && now() < begin + WITHIN_SECONDS; nr++) {
-		double start = now();
+	assert_true(begin >= 0);
+	for (; periods() - begin < nr; turns++) {
+		long start = periods(), waited;
 
 		if (by_view)
 			unmap_pages(f, 0, VIEW_PAGES / 2);
@@ -392,15 +402,15 @@ static double longest_turn(struct fixture *f, bool by_view, const char *what)
 			EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE |
 					    FALLOC_FL_KEEP_SIZE, 0,
 					    VIEW_PAGES / 2 * PAGE));
-		times[nr] = now() - start;
+		waited = periods() - start;
+		longest = waited > longest ? waited : longest;
 		if (by_view)
 			map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
 		nap();
 	}
-	qsort(times, nr, sizeof(times[0]), by_value);
-	print_message("# %s: %u turns, median %.1f ms, longest %.1f ms\n", what, nr,
-		      times[nr / 2] * 1e3, times[nr - 1] * 1e3);
-	return times[nr - 1];
+	print_message("# %s: %u turns; while one of them was at it, %ld periods began\n",
+		      by_view ? "unmap" : "hole in the file", turns, longest);
+	return longest;
 }
 
 static bool preempts(void)
@@ -417,18 +427,20 @@ static bool preempts(void)
 }
 
 /*
- * An unmap waits for none of them. (A hole in a file that they have mapped does: a
- * fault in a plain mapping holds the lock of the page. It is only told.) One of
- * three tries must show it, for the machine has other things to do.
+ * An unmap waits for none of them: it is done while they have nothing, but for those
+ * during which a period happens to begin. (A hole in a file that they have mapped
+ * does wait: a fault in a plain mapping holds the lock of the page. It is only told.)
+ * One of three tries must show it, for the machine has other things to do.
  */
 static void throttled_peers(struct fixture *f)
 {
 	struct peer *peers[THROTTLED];
-	double longest = 0;
+	long longest = 0;
 
 	if (!preempts())
 		SKIP("the kernel is not preempted here (preempt=full)");
-	make_group("cpu.max", "1000 100000");
+	put_text("/sys/fs/cgroup/cgroup.subtree_control", "+cpu");
+	make_group("cpu.max", LITTLE);
 	EXPECT_OK(ftruncate(f->file, VIEW_PAGES * PAGE));
 	EXPECT_OK(fallocate(f->file, 0, 0, VIEW_PAGES / 2 * PAGE));
 	map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
@@ -447,18 +459,17 @@ static void throttled_peers(struct fixture *f)
 			START(peers[i], op_touch_all, at, VIEW_PAGES / 2);
 			enter_group(peers[i]);
 		}
-		longest = longest_turn(f, by_view, by_view ?
-				       "unmap" : "hole in the file");
+		longest = longest_turn(f, by_view, by_view ? PERIODS : PERIODS / 4);
 		make_group("cpu.max", "max 100000");
 		for (int i = 0; i < THROTTLED; i++)
 			peer_kill(peers[i]);
-		make_group("cpu.max", "1000 100000");
-		if (by_view && longest > LONGEST && tries++ < 2)
+		make_group("cpu.max", LITTLE);
+		if (by_view && longest > 1 && tries++ < 2)
 			by_view--;
 	}
 	make_group("cpu.max", "max 100000");
 	setpriority(PRIO_PROCESS, 0, 0);
-	assert_true(longest <= LONGEST);
+	assert_true(longest <= 1);
 }
 
 /* ---- a bystander, and those who use what there is as hard as they can ---- */
@@ -466,6 +477,13 @@ static void throttled_peers(struct fixture *f)
 #define MISBEHAVING	4
 #define ROUNDS		300
 #define MANY		4096UL
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
 
 /* Of one measurement; shared with the bystander. */
 struct measurement {

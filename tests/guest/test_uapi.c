@@ -634,6 +634,18 @@ static void protect_gives_back_what_it_took(struct fixture *f)
 	protect_pages(f, 9, 1, RWX);
 	assert_int_equal(rights_at(f->ctl, 9), RWX);
 	WRITES(f, 9, 1);
+	/* And where it has been cut while it had little. */
+	map_pages(f, 16, 4, 6, RWX);
+	protect_pages(f, 16, 6, R);
+	unmap_pages(f, 18, 1);
+	protect_pages(f, 20, 1, RX);
+	for (unsigned long i = 16; i < 22; i++) {
+		if (i == 18)
+			continue;
+		protect_pages(f, i, 1, RWX);
+		assert_int_equal(rights_at(f->ctl, i), RWX);
+		WRITES(f, i, 1);
+	}
 }
 
 static void protect_sets_lazy_write(struct fixture *f)

@@ -445,10 +445,12 @@ static void other_half_of_a_range_stays(struct fixture *f)
 	ops[0] = unmap_op(FIRST / 2, FIRST / 2);
 	for (unsigned long i = 0; i < MANY; i++)
 		ops[1 + i] = unmap_op(FIRST + i, 1);
+	/* What cannot be done is not elsewhere: the other half is not in the span. */
+	ops[1 + MANY] = protect_op(FIRST, 1, R);
 	START(f->peer, op_fault_again, f->peer_viewfd, 3);
 	for (int i = 0; i < 40; i++) {
 		wait_loops(1);
-		EXPECT_ERRNO(EEXIST, update(f->ctl, ops, 2 + MANY, NULL));
+		EXPECT_ERRNO(ENOENT, update(f->ctl, ops, 2 + MANY, NULL));
 	}
 	check_never_faulted(f);
 	free(ops);
@@ -660,8 +662,11 @@ static struct memview_op some_op(int file)
 	}
 }
 
-/* Operations that can be done, whatever there is; but the last one now and then. */
-static void some_good_ops(struct memview_op *ops, uint32_t nr, int file)
+/*
+ * Operations that can be done, whatever there is; but the last one now and then. With
+ * @full there is something everywhere.
+ */
+static void some_good_ops(struct memview_op *ops, uint32_t nr, int file, bool full)
 {
 	for (uint32_t i = 0; i < nr; i++) {
 		const struct memview_op *before = i ? &ops[i - 1] : NULL;
@@ -678,6 +683,8 @@ static void some_good_ops(struct memview_op *ops, uint32_t nr, int file)
 		} while (ops[i].op == MEMVIEW_OP_PROTECT ||
 			 (ops[i].op == MEMVIEW_OP_MAP && !(ops[i].flags & MEMVIEW_MAP_REPLACE)));
 	}
+	if (full)
+		ops[0] = protect_op(some(SPAN / 2), 1 + some(SPAN / 2), R);
 	if (some(2))
 		ops[nr - 1] = map_op(file, 0, 0, SPAN, R);
 }
@@ -694,6 +701,52 @@ static int one_by_one(int ctl, const struct memview_op *op)
 	}
 }
 
+/* What the pages in play should be. */
+static struct page {
+	bool mapped;
+	uint32_t flags;
+	unsigned long file_page;
+} pages[SPAN];
+
+static void expect_op(const struct memview_op *op)
+{
+	for (unsigned long i = 0; i < op->size / PAGE; i++) {
+		struct page *page = &pages[op->mem_offset / PAGE + i];
+
+		if (op->op == MEMVIEW_OP_MAP)
+			page->file_page = op->fd_offset / PAGE + i;
+		page->mapped = op->op != MEMVIEW_OP_UNMAP;
+		page->flags = op->flags & ~MEMVIEW_MAP_REPLACE;
+	}
+}
+
+static void check_pages(const struct table *t)
+{
+	struct page is[SPAN] = {};
+
+	for (uint32_t i = 0; i < t->nr; i++)
+		for (unsigned long at = 0; at < t->ranges[i].size / PAGE; at++)
+			is[t->ranges[i].mem_offset / PAGE + at] = (struct page){
+				true, t->ranges[i].flags,
+				t->ranges[i].fd_offset / PAGE + at,
+			};
+	for (unsigned long i = 0; i < SPAN; i++)
+		if (is[i].mapped != pages[i].mapped ||
+		    (is[i].mapped && (is[i].flags != pages[i].flags ||
+				      is[i].file_page != pages[i].file_page)))
+			fail_msg("page %lu is not what it should be", i);
+}
+
+/* All of them are there, and can be read and written. */
+static void fill_span(struct fixture *f, int other)
+{
+	const struct memview_op op = map_op(f->file, 0, 0, SPAN, RW | MEMVIEW_MAP_REPLACE);
+
+	EXPECT_OK(one_by_one(f->ctl, &op));
+	EXPECT_OK(one_by_one(other, &op));
+	expect_op(&op);
+}
+
 /* Of two views each may have another source for the same pages. */
 static void forget_sources(struct table *t)
 {
@@ -703,15 +756,16 @@ static void forget_sources(struct table *t)
 
 /*
  * Random operations by MEMVIEW_UPDATE, and one by one on another view until one
- * fails: the same tables, the same operation that fails with the same errno, and
- * then the table that was. The peer finds what the table says.
+ * fails: the same tables, which are as they should be, the same operation that fails
+ * with the same errno, and then the table that was. The peer finds what the table
+ * says.
  */
 static void same_as_one_by_one(struct fixture *f)
 {
 	int other = (int)EXPECT_OK(mv_open());
 	int done = 0, undone = 0;
 	/* So many that the driver does them in pieces? */
-	bool many = f->tc->param;
+	bool many = f->tc->param, full = true;
 
 	EXPECT_OK(mv_set_size(other, VIEW_PAGES * PAGE));
 	srand(20261120);
@@ -721,10 +775,12 @@ static void same_as_one_by_one(struct fixture *f)
 		struct table was, is, want;
 		int ret, err;
 
+		if (full)
+			fill_span(f, other);
 		for (i = 0; i < nr && !many; i++)
 			ops[i] = some_op(f->file);
 		if (many)
-			some_good_ops(ops, nr, f->file);
+			some_good_ops(ops, nr, f->file, full);
 		table_read(f->ctl, &was);
 		ret = update(f->ctl, ops, nr, NULL);
 		err = errno;
@@ -738,6 +794,10 @@ static void same_as_one_by_one(struct fixture *f)
 			forget_sources(&want);
 			forget_sources(&is);
 			check_same_table(&want, &is, "UPDATE", __FILE__, __LINE__);
+			for (i = 0; i < nr; i++)
+				expect_op(&ops[i]);
+			check_pages(&is);
+			full = !some(2);
 			done++;
 			continue;
 		}
@@ -746,8 +806,7 @@ static void same_as_one_by_one(struct fixture *f)
 		check_same_table(&was, &is, "UPDATE, undone", __FILE__, __LINE__);
 		undone++;
 		/* Both start anew from the same. */
-		EXPECT_OK(mv_unmap(f->ctl, 0, VIEW_PAGES * PAGE, &(uint64_t){ 0 }));
-		EXPECT_OK(mv_unmap(other, 0, VIEW_PAGES * PAGE, &(uint64_t){ 0 }));
+		full = true;
 	}
 	print_message("# %d done, %d undone\n", done, undone);
 	assert_true(done >= 30 && undone >= 30);
