@@ -441,18 +441,22 @@ static void no_fault_sees_half_of_many(struct fixture *f)
 static void other_half_of_a_range_stays(struct fixture *f)
 {
 	struct memview_op *ops = map_many(f);
+	struct peer *second = peer_spawn();
 
 	ops[0] = unmap_op(FIRST / 2, FIRST / 2);
 	for (unsigned long i = 0; i < MANY; i++)
 		ops[1 + i] = unmap_op(FIRST + i, 1);
 	/* What cannot be done is not elsewhere: the other half is not in the span. */
 	ops[1 + MANY] = protect_op(FIRST, 1, R);
+	/* It would be gone for a moment only, in which somebody has to look. */
+	START(second, op_fault_again, peer_send_fd(second, f->viewfd), 4);
 	START(f->peer, op_fault_again, f->peer_viewfd, 3);
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 60; i++) {
 		wait_loops(1);
 		EXPECT_ERRNO(ENOENT, update(f->ctl, ops, 2 + MANY, NULL));
 	}
 	check_never_faulted(f);
+	EXPECT_VALUE(0, FINISH(second, "read"));
 	free(ops);
 }
 
