@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,14 +175,6 @@ static void make_group(const char *file, const char *limit)
 	snprintf(path, sizeof(path), "%s/%s", GROUP, file);
 	if (!put_text(path, limit))
 		SKIP("%s: %s", path, strerror(errno));
-}
-
-static void enter_group(struct peer *p)
-{
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", p->pid);
-	assert_true(put_text(GROUP "/cgroup.procs", pid));
 }
 
 /*
@@ -360,13 +353,33 @@ static void throttled_neighbour(struct fixture *f)
 }
 
 /*
- * Peers that may use little CPU are preempted in the middle of a fault, and wait
- * for their share: a millisecond each second, for all of them. (Kernels that do not
- * preempt the kernel let them finish: see tests/special for the one that does.)
+ * A peer that is preempted in the middle of a fault, and gets no CPU any more, as one
+ * that is throttled by cpu.max does. (Kernels that do not preempt the kernel let it
+ * finish: see tests/special for the one that does.)
  */
-#define THROTTLED	16
-#define LITTLE		"1000 1000000"
-#define PERIODS		20
+#define PREEMPTIONS	60
+#define PATIENCE	10.0	/* seconds, of who has its CPU */
+
+enum { HOG_BEGINS, HOG_HAS_IT, HOG_ENDS };
+
+/* CPU, or -1: any */
+static long op_pin(const long *a)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (a[0] < 0 || a[0] == cpu)
+			CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
+static long op_be_realtime(const long *a)
+{
+	const struct sched_param param = { .sched_priority = 50 };
+
+	return op_pin(a) || sched_setscheduler(0, SCHED_FIFO, &param);
+}
 
 /* Address, pages: touches all the time. */
 static long op_touch_all(const long *a)
@@ -377,40 +390,17 @@ static long op_touch_all(const long *a)
 	return 0;
 }
 
-/* Of the group: how often it has got its share. */
-static long periods(void)
+/* Nobody else gets the CPU. -> has it not been told to end? */
+static long op_hog(const long *a)
 {
-	return get_field(GROUP "/cpu.stat", "nr_periods");
-}
+	double limit = now() + PATIENCE;
 
-/*
- * Takes everything and gives it back, until @nr periods have begun; how many of them
- * while it was taken.
- */
-static long periods_in_turns(struct fixture *f, bool by_view, long nr)
-{
-	long begin = periods(), during = 0;
-	unsigned int turns = 0;
-
-	assert_true(begin >= 0);
-	for (; periods() - begin < nr; turns++) {
-		long start = periods();
-
-		if (by_view)
-			unmap_pages(f, 0, VIEW_PAGES / 2);
-		else
-			EXPECT_OK(fallocate(f->file, FALLOC_FL_PUNCH_HOLE |
-					    FALLOC_FL_KEEP_SIZE, 0,
-					    VIEW_PAGES / 2 * PAGE));
-		during += periods() - start;
-		if (by_view)
-			map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
-		nap();
-	}
-	print_message("# %s: %u turns, in which %ld of %ld periods began\n",
-		      by_view ? "unmap" : "hole in the file", turns, during,
-		      periods() - begin);
-	return during;
+	(void)a;
+	atomic_store(&shared->ready, HOG_HAS_IT);
+	while (atomic_load(&shared->ready) != HOG_ENDS)
+		if (now() > limit)
+			return 1;
+	return 0;
 }
 
 static bool preempts(void)
@@ -426,52 +416,38 @@ static bool preempts(void)
 	return strstr(line, "(full)");
 }
 
-/*
- * An unmap waits for none of them. One that did would not be done before a period
- * begins, in nearly each, for they fault all the time that they have: a page each. One
- * that does not, meets the begin of a period by chance. (A hole in a file that they
- * have mapped does wait: a fault in a plain mapping holds the lock of the page. It is
- * only told.) One of three tries must show it, for the machine has other things to do.
- */
-static void throttled_peers(struct fixture *f)
+/* What was done to the table before the peer got its CPU back waited for nothing. */
+static void preempted_peer(struct fixture *f)
 {
-	struct peer *peers[THROTTLED];
-	long during = 0;
+	struct peer *p = peer_spawn(), *hog = peer_spawn();
+	unsigned long at;
+	long waited = 0;
 
 	if (!preempts())
 		SKIP("the kernel is not preempted here (preempt=full)");
-	put_text("/sys/fs/cgroup/cgroup.subtree_control", "+cpu");
-	make_group("cpu.max", LITTLE);
+	assert_true(put_text("/proc/sys/kernel/sched_rt_runtime_us", "-1"));
 	set_module_param(f, "fault_around_pages", 1);
-	EXPECT_OK(ftruncate(f->file, VIEW_PAGES * PAGE));
-	EXPECT_OK(fallocate(f->file, 0, 0, VIEW_PAGES / 2 * PAGE));
-	map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
-	be_first();
-	for (int by_view = 0, tries = 0; by_view < 2; by_view++) {
-		int fd = by_view ? f->viewfd : f->file;
-
-		atomic_store(&shared->stop, 0);
-		for (int i = 0; i < THROTTLED; i++) {
-			long at;
-
-			peers[i] = peer_spawn();
-			at = EXPECT_CALL(peers[i], op_mmap, peer_send_fd(peers[i], fd),
-					 VIEW_PAGES / 2 * PAGE,
-					 PROT_READ | PROT_WRITE, 0);
-			START(peers[i], op_touch_all, at, VIEW_PAGES / 2);
-			enter_group(peers[i]);
-		}
-		during = periods_in_turns(f, by_view, by_view ? PERIODS : PERIODS / 4);
-		make_group("cpu.max", "max 100000");
-		for (int i = 0; i < THROTTLED; i++)
-			peer_kill(peers[i]);
-		make_group("cpu.max", LITTLE);
-		if (by_view && during > PERIODS / 2 && tries++ < 2)
-			by_view--;
+	EXPECT_OK(op_pin(ARGS(1)));
+	EXPECT_CALL(p, op_pin, 0);
+	EXPECT_CALL(hog, op_be_realtime, 0);
+	at = EXPECT_CALL(p, op_mmap, peer_send_fd(p, f->viewfd), VIEW_PAGES / 2 * PAGE,
+			 PROT_READ | PROT_WRITE, 0);
+	START(p, op_touch_all, at, VIEW_PAGES / 2);
+	for (int i = 0; i < PREEMPTIONS; i++) {
+		map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
+		atomic_store(&shared->ready, HOG_BEGINS);
+		START(hog, op_hog);
+		while (atomic_load(&shared->ready) == HOG_BEGINS)
+			usleep(100);
+		unmap_pages(f, 0, VIEW_PAGES / 2);
+		atomic_store(&shared->ready, HOG_ENDS);
+		waited += check_returned(FINISH(hog, "hogging a CPU"), "hog", __FILE__,
+					 __LINE__);
 	}
-	make_group("cpu.max", "max 100000");
-	setpriority(PRIO_PROCESS, 0, 0);
-	assert_true(during <= PERIODS / 2);
+	put_text("/proc/sys/kernel/sched_rt_runtime_us", "950000");
+	EXPECT_OK(op_pin(ARGS(-1)));
+	print_message("# %ld of %d unmaps waited for the peer\n", waited, PREEMPTIONS);
+	assert_int_equal(waited, 0);
 }
 
 /* ---- a bystander, and those who use what there is as hard as they can ---- */
@@ -706,7 +682,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(restless_controller, "none", 0),
 	CASE_VARIANT(restless_controller, "16_threads", 16),
 	CASE(throttled_neighbour),
-	CASE(throttled_peers),
+	CASE(preempted_peer),
 	CASE_VARIANT(bystander, "batches", 0),
 	CASE_VARIANT(bystander, "holes", 1),
 	CASE_VARIANT(bystander, "maps", 2),
