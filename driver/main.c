@@ -29,7 +29,10 @@ MODULE_PARM_DESC(gigantic_entries,
 		 "Map pages of 1 GiB by one entry (default no: the kernel has a race there, see docs/design.md)");
 #endif
 
+/* Revocations, and what frees: nothing in it waits for anything (R8). */
 struct workqueue_struct *memview_wq;
+/* What starts threads waits for memory, for instance. */
+struct workqueue_struct *memview_threads_wq;
 
 static int memview_open(struct inode *inode, struct file *file)
 {
@@ -93,14 +96,17 @@ static struct miscdevice memview_device = {
 
 static int __init memview_init(void)
 {
-	int err;
+	int err = -ENOMEM;
 
 	memview_wq = alloc_workqueue("memory-view", WQ_UNBOUND, 0);
 	if (!memview_wq)
-		return -ENOMEM;
+		return err;
+	memview_threads_wq = alloc_workqueue("memory-view-threads", WQ_UNBOUND, 0);
+	if (!memview_threads_wq)
+		goto err_wq;
 	err = memview_table_init();
 	if (err)
-		goto err_wq;
+		goto err_threads_wq;
 	err = memview_fault_init();
 	if (err)
 		goto err_table;
@@ -113,6 +119,8 @@ err_fault:
 	memview_fault_exit();
 err_table:
 	memview_table_exit();
+err_threads_wq:
+	destroy_workqueue(memview_threads_wq);
 err_wq:
 	destroy_workqueue(memview_wq);
 	return err;
@@ -121,10 +129,11 @@ err_wq:
 static void __exit memview_exit(void)
 {
 	misc_deregister(&memview_device);
-	/* No file is open any more; what they left behind is in the queue. */
+	/* No file is open any more; what they left behind is in the queues. */
+	destroy_workqueue(memview_threads_wq);
 	memview_source_exit();
-	memview_mm_exit();
 	destroy_workqueue(memview_wq);
+	memview_mm_exit();
 	memview_fault_exit();
 	memview_table_exit();
 	/*

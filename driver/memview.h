@@ -499,12 +499,14 @@ struct memview_call {
  * @range: what the notifiers are told, at both ends: compared, never followed
  * @start: first address
  * @end: end of the span
+ * @waited: a fault may wait for its end
  */
 struct memview_running {
 	struct list_head node;
 	const struct mmu_notifier_range *range;
 	unsigned long start;
 	unsigned long end;
+	bool waited;
 };
 
 /* Invalidations that run at a time in one address space, without an allocation. */
@@ -699,6 +701,7 @@ extern unsigned long memview_max_ranges;
 extern unsigned int memview_max_sources;
 extern bool memview_gigantic_entries;
 extern struct workqueue_struct *memview_wq;
+extern struct workqueue_struct *memview_threads_wq;
 
 /* mm.c */
 struct memview_mm *memview_mm_find(struct mm_struct *mm);
@@ -754,7 +757,23 @@ void memview_zap_end(struct memview *view);
 void memview_revoke(struct memview *view);
 int memview_revoke_killable(struct memview *view);
 bool memview_try_revoke(struct memview *view);
-void memview_ops_unlock(struct memview *view);
+
+/**
+ * memview_ops_unlock - the end of a table operation
+ * @view: its ops_lock is held
+ *
+ * A revocation that does not wait for the lock is left to who has it: what it
+ * would wait for, a task that gets no CPU say, is the user's to choose.
+ */
+static inline void memview_ops_unlock(struct memview *view)
+{
+	mutex_unlock(&view->ops_lock);
+	/* Either this sees that it is wanted, or that gets the lock. */
+	smp_mb();
+	if (unlikely(READ_ONCE(view->revoking)) && !READ_ONCE(view->dead))
+		memview_try_revoke(view);
+}
+
 int memview_stopped(const struct memview *view);
 void memview_revoke_later(struct memview *view);
 

@@ -24,6 +24,8 @@
 /* Looked up under RCU. */
 static DEFINE_HASHTABLE(memview_mms, MEMVIEW_MMS_BITS);
 static DEFINE_SPINLOCK(memview_mms_lock);
+/* Objects, also those that cannot be looked up any more. */
+static atomic_t memview_nr_mms;
 
 static struct memview_mm *memview_mm_of(struct mmu_notifier *notifier)
 {
@@ -55,33 +57,50 @@ static void memview_mm_release(struct mmu_notifier *notifier,
  * finds neither this nor a new sequence has looked before. Also where there is no
  * source (yet): one that is made meanwhile has no page that is about to go.
  *
+ * Each begin has its end, but for that of an mprotect(2) of the page at address 0,
+ * which can begin twice; what is on the stack is there once, so the same @range
+ * again means that the end of the one before is not told any more.
+ *
  * Context: any lock of the core's may be held: nothing here waits or reclaims.
  */
 static void memview_mm_running_begin(struct memview_mm *mm,
 				     const struct mmu_notifier_range *range)
 {
-	struct memview_running *running;
+	struct memview_running *running, *spare = NULL;
 
+again:
 	spin_lock(&mm->lock);
 	/* No snapshot is taken any more, and no end would be told. */
 	if (mm->ended)
 		goto out_unlock;
-	running = list_first_entry_or_null(&mm->free_slots,
+	list_for_each_entry(running, &mm->running, node)
+		if (running->range == range)
+			goto found;
+	if (spare) {
+		running = spare;
+		spare = NULL;
+	} else if (!list_empty(&mm->free_slots)) {
+		running = list_first_entry(&mm->free_slots,
 					   struct memview_running, node);
-	if (running)
 		list_del(&running->node);
-	else
-		running = kmalloc(sizeof(*running), GFP_NOWAIT | __GFP_NOWARN);
-	if (running) {
-		running->range = range;
-		running->start = range->start;
-		running->end = range->end;
-		list_add(&running->node, &mm->running);
 	} else {
-		mm->nr_unknown++;
+		spin_unlock(&mm->lock);
+		spare = kmalloc(sizeof(*spare), GFP_NOWAIT | __GFP_NOWARN);
+		if (spare)
+			goto again;
+		spin_lock(&mm->lock);
+		mm->nr_unknown += !mm->ended;
+		goto out_unlock;
 	}
+	running->range = range;
+	list_add(&running->node, &mm->running);
+found:
+	running->start = range->start;
+	running->end = range->end;
+	running->waited = false;
 out_unlock:
 	spin_unlock(&mm->lock);
+	kfree(spare);
 }
 
 static int memview_mm_sources_start(struct mmu_notifier *notifier,
@@ -136,27 +155,29 @@ static void memview_mm_invalidate_end(struct mmu_notifier *notifier,
 {
 	struct memview_mm *mm = memview_mm_of(notifier);
 	struct memview_running *running;
-	bool found = false;
+	bool found = false, waited = false;
 
 	/* What this task itself has put there it sees. */
-	if (list_empty(&mm->running) && !READ_ONCE(mm->nr_unknown))
+	if (!READ_ONCE(mm->controls) ||
+	    (list_empty(&mm->running) && !READ_ONCE(mm->nr_unknown)))
 		return;
 	spin_lock(&mm->lock);
 	list_for_each_entry(running, &mm->running, node) {
 		if (running->range == range) {
+			waited = running->waited;
 			memview_running_free(mm, running);
 			found = true;
 			break;
 		}
 	}
-	/* One for which there was no memory: each begin has its end. */
+	/* One for which there was no memory. */
 	if (!found && mm->nr_unknown) {
 		WRITE_ONCE(mm->nr_unknown, mm->nr_unknown - 1);
-		found = true;
+		waited = true;
 	}
 	spin_unlock(&mm->lock);
 	/* The barrier in it pairs with that of who begins to wait. */
-	if (found && wq_has_sleeper(&mm->wait))
+	if (waited && wq_has_sleeper(&mm->wait))
 		wake_up_all(&mm->wait);
 }
 
@@ -171,6 +192,7 @@ static void memview_mm_free_notifier(struct memview_mm *mm)
 	list_for_each_entry_safe(running, next, &mm->running, node)
 		memview_running_free(mm, running);
 	kfree_rcu(mm, rcu);
+	atomic_dec(&memview_nr_mms);
 }
 
 static void memview_mm_free(struct mmu_notifier *notifier)
@@ -325,6 +347,7 @@ struct memview_mm *memview_mm_make_locked(struct mm_struct *of)
 		return ERR_PTR(err);
 	}
 
+	atomic_inc(&memview_nr_mms);
 	spin_lock(&memview_mms_lock);
 	hash_add_rcu(memview_mms, &mm->node, (unsigned long)of);
 	spin_unlock(&memview_mms_lock);
@@ -340,7 +363,12 @@ static int memview_mm_control_locked(struct memview_mm *mm, struct mm_struct *of
 
 	if (mm->controls)
 		return 0;
-	/* No invalidation is running while this is done: mm_take_all_locks(). */
+	/*
+	 * From here on ends are told of what has begun, and of nothing else. What
+	 * invalidates holds one of the locks that mm_take_all_locks() takes; but
+	 * not our own zaps, which find no mapping here any more.
+	 */
+	memview_peers_release(mm);
 	err = memview_mm_register(&mm->begins, of);
 	if (err)
 		return err;
@@ -399,10 +427,18 @@ void memview_mm_put(struct memview_mm *mm)
 	kref_put_lock(&mm->ref, memview_mm_release_ref, &memview_mms_lock);
 }
 
-/* The module goes: no object is left, but perhaps some are still to be freed. */
+/*
+ * The module goes: no object can be found any more, and nobody is left who could put
+ * one, but who is told by a notifier. When the last has been freed, some instructions
+ * of that are left, with bottom halves disabled.
+ */
 void memview_mm_exit(void)
 {
-	mmu_notifier_synchronize();
+	while (atomic_read(&memview_nr_mms)) {
+		mmu_notifier_synchronize();
+		schedule_timeout_uninterruptible(1);
+	}
+	synchronize_rcu();
 }
 
 /**
@@ -426,6 +462,7 @@ bool memview_mm_running(struct memview_mm *mm, unsigned long start,
 		found = true;
 	list_for_each_entry(running, &mm->running, node) {
 		if (!mm->ended && running->start < end && start < running->end) {
+			running->waited = true;
 			found = true;
 			break;
 		}

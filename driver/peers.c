@@ -587,7 +587,7 @@ void memview_mapping_register_later(struct mm_struct *mm, unsigned long addr,
 	reg->addr = addr;
 	reg->file = get_file(file);
 	mmget(reg->mm);
-	queue_work(memview_wq, &reg->work);
+	queue_work(memview_threads_wq, &reg->work);
 }
 
 /* A part of the mapping is about to be a VMA of its own. */

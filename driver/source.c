@@ -365,6 +365,18 @@ memview_segment_next(struct memview_mm *space, struct memview_segment *prev,
 	return segment;
 }
 
+/* Does nobody have anything of it? Then there is nothing to sleep for. */
+static bool memview_segment_invalidate_unused(struct memview_segment *segment)
+{
+	bool unused;
+
+	spin_lock(&segment->lock);
+	WRITE_ONCE(segment->seq, segment->seq + 1);
+	unused = segment->quiet || list_empty(&segment->attaches);
+	spin_unlock(&segment->lock);
+	return unused;
+}
+
 /**
  * memview_sources_invalidate - something happens to pages of a controller
  * @space: its address space
@@ -382,11 +394,12 @@ int memview_sources_invalidate(struct memview_mm *space,
 
 	while ((segment = memview_segment_next(space, segment, range->start,
 					       range->end - 1))) {
-		if (!mmu_notifier_range_blockable(range)) {
+		if (mmu_notifier_range_blockable(range)) {
+			memview_segment_invalidate(segment, range);
+		} else if (!memview_segment_invalidate_unused(segment)) {
 			memview_segment_put(segment);
 			return -EAGAIN;
 		}
-		memview_segment_invalidate(segment, range);
 	}
 	return 0;
 }

@@ -268,22 +268,6 @@ bool memview_try_revoke(struct memview *view)
 	return true;
 }
 
-/**
- * memview_ops_unlock - the end of a table operation
- * @view: its ops_lock is held
- *
- * A revocation that does not wait for the lock is left to who has it: what it
- * would wait for, a task that gets no CPU say, is the user's to choose.
- */
-void memview_ops_unlock(struct memview *view)
-{
-	mutex_unlock(&view->ops_lock);
-	/* Either this sees that it is wanted, or that gets the lock. */
-	smp_mb();
-	if (unlikely(READ_ONCE(view->revoking)) && !READ_ONCE(view->dead))
-		memview_try_revoke(view);
-}
-
 /* Revokes from where that cannot be done: under a notifier. */
 void memview_revoke_later(struct memview *view)
 {

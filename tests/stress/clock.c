@@ -22,6 +22,8 @@
  */
 #define TOO_LONG	(options.too_long * 1000ULL)
 #define LONG		5000
+/* That many times as long is too long for who still makes progress, too. */
+#define STILL		6
 
 static _Thread_local struct activity *own;
 
@@ -95,21 +97,25 @@ void print_stacks(pid_t pid)
 		return;
 }
 
-/* Neither gone nor only not reaped yet. */
-static bool lives(const struct activity *activity)
+/* False if the thread is gone, or only not reaped yet. */
+static bool look_at(const struct activity *activity, char *state, unsigned long *ticks)
 {
 	pid_t pid = atomic_load(&activity->pid), tid = atomic_load(&activity->tid);
-	char path[64], line[256], state = 0;
+	unsigned long user = 0, kernel = 0;
+	char path[64], line[512];
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
 	file = fopen(path, "re");
 	if (!file)
 		return false;
+	*state = 0;
 	if (fgets(line, sizeof(line), file))
-		sscanf(line, "%*d (%*[^)]) %c", &state);
+		sscanf(line, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+		       state, &user, &kernel);
 	fclose(file);
-	return state && state != 'Z' && state != 'X';
+	*ticks = user + kernel;
+	return *state && *state != 'Z' && *state != 'X';
 }
 
 /* Threads end without a word. */
@@ -135,17 +141,45 @@ static bool is_late(const struct activity *activity, unsigned long long limit)
 	return since && milliseconds() > since + limit;
 }
 
+/*
+ * Who is late and waits, without any progress since the first look, hangs. Who runs,
+ * or would if it got a CPU, is given more time: mlockall(2) of a whole process say, on
+ * a machine that has too much to do.
+ */
+static bool hangs(unsigned int i)
+{
+	static struct look {
+		unsigned long long since;	/* of the activity; 0: not late */
+		unsigned long long first;
+		unsigned long ticks;
+	} looks[MAX_ACTIVITIES];
+	const struct activity *activity = &board->activities[i];
+	unsigned long long since = atomic_load(&activity->since);
+	struct look *look = &looks[i];
+	unsigned long ticks;
+	char state;
+
+	if (!is_late(activity, TOO_LONG) || !look_at(activity, &state, &ticks)) {
+		look->since = 0;
+		return false;
+	}
+	if (look->since != since || look->ticks != ticks || state == 'R') {
+		look->since = since;
+		look->first = milliseconds();
+		look->ticks = ticks;
+	}
+	return milliseconds() > look->first + LONG ||
+	       is_late(activity, STILL * TOO_LONG);
+}
+
 bool somebody_hangs(void)
 {
-	bool hangs = false;
+	bool any = false;
 
-	for (unsigned int i = 0; i < MAX_ACTIVITIES; i++) {
-		struct activity *a = &board->activities[i];
-
-		hangs |= sweep(a) && is_late(a, TOO_LONG) && lives(a);
-	}
+	for (unsigned int i = 0; i < MAX_ACTIVITIES; i++)
+		any |= sweep(&board->activities[i]) && hangs(i);
 	/* Who else waits may be the reason. */
-	for (unsigned int i = 0; hangs && i < MAX_ACTIVITIES; i++) {
+	for (unsigned int i = 0; any && i < MAX_ACTIVITIES; i++) {
 		const struct activity *a = &board->activities[i];
 
 		if (!is_late(a, LONG))
@@ -155,5 +189,5 @@ bool somebody_hangs(void)
 		      atomic_load(&a->pid), atomic_load(&a->tid));
 		print_stacks(atomic_load(&a->pid));
 	}
-	return hangs;
+	return any;
 }
