@@ -195,6 +195,19 @@ void fault_gigantic_cleanup(void);
 cost_fn fault_view, fault_plain, teardown_view, teardown_plain;
 
 /**
+ * struct numa_param - first touches of what NUMA balancing scans
+ * @write: the touch is a write
+ */
+struct numa_param {
+	bool write;
+};
+
+const char *no_numa_balancing(void);
+void numa_setup(const struct bench *bench);
+void numa_cleanup(void);
+cost_fn numa_view, numa_plain;
+
+/**
  * struct populate_param - filling a mapping of a peer in advance
  * @holes: the file has no pages, else all
  * @size: of the file

@@ -27,6 +27,7 @@ TARGETS = [
     ("fault-warm-write", ".*", ".*", "icount", 0.15),
     ("fault-warm-read", ".*", ".*", "icount", 0.45),
     ("fault-random-read", ".*", ".*", "icount", 1.10),
+    ("fault-numa", "read|write", ".*", "icount", 1.00),
     ("fault-huge", "", ".*", "icount", 1.00),
     ("steady-.*", ".*", ".*", ".*", 1.01),
     ("teardown", ".*", ".*", "icount", 0.25),

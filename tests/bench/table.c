@@ -21,6 +21,16 @@
 	      .page = HUGE_PAGE, .size = 128 * MIB, .touches = 64),	\
 }
 
+#define FAULT_NUMA(variant, to_write) {					\
+	.name = "fault-numa",						\
+	.figures = { { variant, "/page" },				\
+		     { variant ", faults", "faults/page" } },		\
+	.missing = no_numa_balancing,					\
+	.setup = numa_setup, .cleanup = numa_cleanup,			\
+	.view = numa_view, .rivals = { { "plain mmap", numa_plain } },	\
+	PARAM(numa_param, .write = to_write),				\
+}
+
 #define POPULATE(what, bytes, no_pages) {				\
 	.name = "populate",						\
 	.figures = { { what, "/page" },					\
@@ -146,6 +156,9 @@ const struct bench bench_table[] = {
 		PARAM(fault_param, .state = WARM, .write = true,
 		      .page = GIGANTIC_PAGE, .size = GIGANTIC_PAGE, .touches = 1),
 	},
+
+	FAULT_NUMA("read", false),
+	FAULT_NUMA("write", true),
 
 	POPULATE("holes", 8 * MIB, true),
 	POPULATE("cold", 32 * MIB, false),
