@@ -38,6 +38,9 @@ TARGETS = [
     ("remote-map", ".*", "stub", "time", 0.30),
     ("revoke-cooperative", ".*", ".*", "time", 0.20),
     ("ranges-scaling", ".*", "the view at .*", "icount", 3.00),
+    # Since zaps take no i_mmap: correctness has its price.
+    ("invalidate", r"punch, 1 view \(adopted\)", "no view", "icount", 1.60),
+    ("invalidate", "punch, 8 views", "no view, 8 plain peers", "icount", 1.20),
     ("invalidate", ".*, 1 view.*", "no view", "icount", 1.50),
 ]
 # Where the value itself has a limit.
