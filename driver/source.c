@@ -954,7 +954,7 @@ void memview_source_collect(struct memview_mirror *mirror, bool all, bool wait)
 	struct memview_segment *segment, *next;
 	LIST_HEAD(kept);
 
-	if (!mirror || mirror->mm != current->mm)
+	if (!mirror || list_empty(&mirror->idle) || mirror->mm != current->mm)
 		return;
 	while ((segment = memview_mirror_take_idle(mirror, all))) {
 		if (memview_segment_munmap(segment, wait))

@@ -483,7 +483,7 @@ static int memview_update_run(struct memview *view, struct memview_edit *edits,
 	int err = 0;
 
 	memview_change_init(&change, view);
-	for (i = 0; i < nr; i++)
+	for (i = 0; nr > MEMVIEW_SPARES_KEPT && i < nr; i++)
 		maps += edits[i].kind == MEMVIEW_EDIT_MAP;
 	/* Nobody waits for us yet. */
 	if (maps > MEMVIEW_SPARES_KEPT)
@@ -533,9 +533,10 @@ static void memview_edits_put_sources(struct memview_edit *edits,
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		kfree(edits[i].spare);
-		if (edits[i].uses_segment)
+		if (edits[i].uses_segment) {
+			kfree(edits[i].spare);
 			memview_source_put(edits[i].segment);
+		}
 		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1)
 			cond_resched();
 	}
