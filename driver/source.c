@@ -49,12 +49,19 @@
 /* Spans of one view that an invalidation zaps one by one. */
 #define MEMVIEW_ZAP_SPANS	8
 
-#define START(segment)	((segment)->start)
-#define LAST(segment)	((segment)->start + memview_segment_len(segment) - 1)
+static unsigned long memview_segment_start(const struct memview_segment *segment)
+{
+	return segment->start;
+}
+
+static unsigned long memview_segment_last(const struct memview_segment *segment)
+{
+	return segment->start + memview_segment_len(segment) - 1;
+}
 
 INTERVAL_TREE_DEFINE(struct memview_segment, mm_node, unsigned long,
-		     mm_subtree_last, START, LAST, static inline,
-		     memview_segment_tree)
+		     mm_subtree_last, memview_segment_start,
+		     memview_segment_last, static inline, memview_segment_tree)
 
 /* is_file_hugepages() needs a symbol that is not exported. */
 bool memview_file_is_hugetlb(const struct file *file)
