@@ -20,7 +20,7 @@
 #include "stress.h"
 
 struct options options = {
-	.seconds = 30, .slower = 3, .too_long = 30, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
+	.seconds = 30, .slower = 3, .too_long = 60, .controllers = 2, .peers = 2, .threads = 2, .pages = 32,
 };
 
 struct board *board;
@@ -235,7 +235,7 @@ static const char usage[] =
 	"  --slower N    up to N times that (default 3), until everything has happened\n"
 	"                that can\n"
 	"  --complete    it is a failure if it has not even then\n"
-	"  --too-long N  seconds after which who waits is hung (default 30)\n"
+	"  --too-long N  seconds after which who waits is hung (default 60)\n"
 	"  --judge-bystander\n"
 	"                it is a failure if a bystander's calls and accesses take more\n"
 	"                than twice as long as beside CPU hogs (median), or ten times\n"
