@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A bystander: has a view of its own, maps a page, touches it and unmaps it, again
- * and again, and measures each. First beside as many processes that only use the CPU
- * as the crews will have threads, and then beside all that goes on. What others do is
- * not to cost it much more than their share of the CPU (R8).
+ * and again, beside all that goes on, and measures each. It does the same with plain
+ * memory, in turns: what is scarce is the CPU, and both get the same of it. So what
+ * others do is not to cost the view much more than it costs plain memory (R8).
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "neighbours.h"
 
 #define SIZE		(16 * PAGE)
-#define MAX_HOGS	(MAX_CREWS * (LANES + MAX_PEERS * MAX_THREADS))
-/* What is allowed, in times of what the hogs cost: R8's share, and then some. */
+/* What is allowed, in times of what it takes with plain memory. */
 #define MEDIAN_TIMES	2
-#define WORST_TIMES	10
+#define TAIL_TIMES	10
 
 static const char * const names[NR_MEASURED] = {
 	[MEASURED_MAP] = "map", [MEASURED_FAULT] = "fault", [MEASURED_UNMAP] = "unmap",
@@ -71,75 +70,88 @@ static double percentile(struct measured *measured, unsigned int percent)
 	return most < worst ? most : worst;
 }
 
-static void measure_once(const struct own *own, volatile char *at, uint64_t offset,
-			 struct measured *measured)
+struct times {
+	unsigned long long begin, mapped, touched, unmapped;
+};
+
+static void record_all(struct measured *measured, const struct times *t)
 {
-	unsigned long long begin = nanoseconds(), mapped, touched;
+	now_resting();
+	record(&measured[MEASURED_MAP], t->mapped - t->begin);
+	record(&measured[MEASURED_FAULT], t->touched - t->mapped);
+	record(&measured[MEASURED_UNMAP], t->unmapped - t->touched);
+}
+
+static void measure_view(const struct own *own, volatile char *at, uint64_t offset)
+{
+	struct times t = { .begin = nanoseconds() };
 	int err;
 
 	now_doing("map by a bystander");
 	err = memview_map(own->view, offset, own->file, offset, PAGE, READ_WRITE);
 	if (err)
 		fail("map by a bystander", -err);
-	mapped = nanoseconds();
+	t.mapped = nanoseconds();
 	now_doing("fault by a bystander");
 	at[offset]++;
-	touched = nanoseconds();
+	t.touched = nanoseconds();
 	now_doing("unmap by a bystander");
 	err = memview_unmap(own->view, offset, PAGE, NULL);
 	if (err)
 		fail("unmap by a bystander", -err);
-	record(&measured[MEASURED_UNMAP], nanoseconds() - touched);
-	now_resting();
-	record(&measured[MEASURED_MAP], mapped - begin);
-	record(&measured[MEASURED_FAULT], touched - mapped);
+	t.unmapped = nanoseconds();
+	record_all(board->of_view, &t);
 }
 
-/* Until that time, or for as long as the run goes on. */
-static void measure(struct measured *measured, double end)
+static void measure_plain(int file, uint64_t offset)
 {
+	struct times t = { .begin = nanoseconds() };
 	volatile char *at;
+
+	now_doing("mmap by a bystander");
+	at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, offset);
+	if (at == MAP_FAILED)
+		fail("mmap by a bystander", errno);
+	t.mapped = nanoseconds();
+	now_doing("fault of plain memory by a bystander");
+	(*at)++;
+	t.touched = nanoseconds();
+	now_doing("munmap by a bystander");
+	if (munmap((void *)at, PAGE))
+		fail("munmap by a bystander", errno);
+	t.unmapped = nanoseconds();
+	record_all(board->of_plain, &t);
+}
+
+noreturn void bystander_run(void)
+{
 	struct own own;
+	volatile char *at;
+	int plain = memfd_create("plain", MFD_CLOEXEC);
+
+	/* All there, like the view's. */
+	if (plain < 0 || fallocate(plain, 0, 0, SIZE))
+		fail("memory of a bystander", errno);
 
 	lend_own(&own, SIZE);
 	at = map_own(&own);
 	touch_all("access by a bystander", at, SIZE);
 	if (memview_unmap(own.view, 0, SIZE, NULL))
 		fail("unmap by a bystander", 0);
-	for (unsigned int i = 0; end ? elapsed() < end : run_goes_on(); i++) {
-		measure_once(&own, at, i * PAGE % SIZE, measured);
+	for (unsigned int i = 0; run_goes_on(); i++) {
+		uint64_t offset = i / 2 * PAGE % SIZE;
+
+		/* Who has slept gets the CPU first: not always the same. */
+		if (i % 2)
+			measure_plain(plain, offset);
+		measure_view(&own, at, offset);
+		if (!(i % 2))
+			measure_plain(plain, offset);
 		count_add(N_BYSTANDER, 1);
 		count_flush();
 		nap(5);
 	}
 	give_up_own(&own);
-}
-
-static noreturn void hog(void)
-{
-	for (volatile unsigned int i = 0;; i++)
-		;
-}
-
-void bystander_prepare(void)
-{
-	unsigned int nr = options.controllers * (LANES + options.peers * options.threads);
-	double seconds = options.seconds / 10.0;
-	pid_t hogs[MAX_HOGS];
-
-	for (unsigned int i = 0; i < nr; i++) {
-		hogs[i] = start();
-		if (!hogs[i])
-			hog();
-	}
-	measure(board->beside_hogs, elapsed() + (seconds < 1 ? 1 : seconds > 60 ? 60 : seconds));
-	for (unsigned int i = 0; i < nr; i++)
-		kill_child(hogs[i], "who only uses the CPU");
-}
-
-noreturn void bystander_run(void)
-{
-	measure(board->beside_all, 0);
 	_exit(STATUS_OK);
 }
 
@@ -148,17 +160,17 @@ bool bystander_gets_on(void)
 	bool good = true;
 
 	for (int i = 0; i < NR_MEASURED; i++) {
-		struct measured *hogs = &board->beside_hogs[i];
-		struct measured *all = &board->beside_all[i];
+		struct measured *view = &board->of_view[i];
+		struct measured *plain = &board->of_plain[i];
 
 		print("stress: bystander's %s: median %.2f ms, 99%% %.2f, worst %.2f; "
-		      "beside CPU hogs %.2f, %.2f, %.2f\n", names[i],
-		      percentile(all, 50), percentile(all, 99),
-		      atomic_load(&all->worst) / 1e6,
-		      percentile(hogs, 50), percentile(hogs, 99),
-		      atomic_load(&hogs->worst) / 1e6);
-		good &= percentile(all, 50) <= MEDIAN_TIMES * percentile(hogs, 50) &&
-			percentile(all, 99) <= WORST_TIMES * percentile(hogs, 99);
+		      "of plain memory %.2f, %.2f, %.2f\n", names[i],
+		      percentile(view, 50), percentile(view, 99),
+		      atomic_load(&view->worst) / 1e6,
+		      percentile(plain, 50), percentile(plain, 99),
+		      atomic_load(&plain->worst) / 1e6);
+		good &= percentile(view, 50) <= MEDIAN_TIMES * percentile(plain, 50) &&
+			percentile(view, 99) <= TAIL_TIMES * percentile(plain, 99);
 	}
 	return good;
 }

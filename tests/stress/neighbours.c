@@ -32,8 +32,7 @@ static const struct {
 	{ "freeze",	freeze_run,	freeze_prepare },
 	{ "fuse",	fuse_run,	fuse_prepare },
 	{ "swap",	swap_run,	NULL },
-	/* The last: nothing else is to be done while it measures. */
-	{ "bystander",	bystander_run,	bystander_prepare },
+	{ "bystander",	bystander_run,	NULL },
 };
 
 #define NR_NEIGHBOURS (sizeof(neighbours) / sizeof(neighbours[0]))

@@ -39,6 +39,5 @@ noreturn void swap_run(void);
 noreturn void bystander_run(void);
 void freeze_prepare(void);
 void fuse_prepare(void);
-void bystander_prepare(void);
 
 #endif /* NEIGHBOURS_H */

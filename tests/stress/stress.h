@@ -262,8 +262,9 @@ struct board {
 	/* Longest that anything has taken, in milliseconds. */
 	atomic_ullong longest;
 	const char *longest_what;
-	struct measured beside_hogs[NR_MEASURED];
-	struct measured beside_all[NR_MEASURED];
+	/* By a bystander. */
+	struct measured of_view[NR_MEASURED];
+	struct measured of_plain[NR_MEASURED];
 };
 
 #define HOT(view, page)		((view) << 16 | (page))
