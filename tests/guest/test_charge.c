@@ -210,6 +210,36 @@ static void populating_throttles_no_peer(struct fixture *f)
 	assert_in_range(most, 0, 1500);
 }
 
+/*
+ * So is memory that a peer fills: the time that costs it is not spent with its
+ * mmap_lock.
+ */
+static void filling_throttles_no_other_thread(struct fixture *f)
+{
+	struct peer *controller = peer_spawn(), *p = peer_spawn();
+	unsigned long view;
+	struct outcome o;
+	long most;
+
+	(void)f;
+	group_enter("vmm", controller);
+	group_set("vmm", "memory.high", "max");
+	view = map_lent(controller, p, 64 * MIB, 64 * MIB, RW);
+	EXPECT_VALUE(0, CALL(p, op_start_mapping, 0));
+	wait_loops(10);
+	group_set("vmm", "memory.high", "1M");
+	START(p, op_fill_within, view, 64 * MIB / PAGE, 4000);
+	for (int i = 0; i < 500 && still_busy(p); i++)
+		nap();
+	group_set("vmm", "memory.high", "max");
+	o = FINISH(p, "filling above memory.high");
+	/* It was throttled. */
+	assert_in_range(o.ret, 1, 64 * MIB / PAGE - 1);
+	most = EXPECT_CALL(p, op_stop_mapping, 0);
+	print_message("# mmap(2) of another thread: %ld ms\n", most);
+	assert_in_range(most, 0, 1500);
+}
+
 /* ---- MEMVIEW_MAP_NO_ALLOC ---- */
 
 static void make_sparse(struct fixture *f)
@@ -382,6 +412,7 @@ static void memory_high_is_not_passed_by(struct fixture *f)
 static const struct test_case cases[] = {
 	CASE(memory_high_holds_for_peers),
 	CASE(populating_throttles_no_peer),
+	CASE(filling_throttles_no_other_thread),
 	CASE_ON(holes_are_refused, ON_ALL),
 	CASE_ON(what_was_written_back_is_there, ON_ALL),
 	CASE_ON(userfaultfd_is_asked, ON_SHMEM),
