@@ -15,9 +15,10 @@
  * - A call that fails has changed nothing in the view.
  * - A call that takes a right away returns when no CPU can use it any more, in
  *   any process.
- * - Functions on a view are not interrupted: -EINTR is retried inside. But for
- *   memview_populate() and memview_drop_idle(), which can take long: a signal ends
- *   them.
+ * - Functions on a view are not interrupted: EINTR is retried inside, a hundred
+ *   times at most; -EINTR then means that a file's own mmap(2) says nothing else. But
+ *   for memview_populate() and memview_drop_idle(), which can take long: a signal
+ *   ends them.
  * - Structures may get further fields at their end. A function that reads or writes
  *   one is told its size, which is sizeof of what the caller was built with: less
  *   than the library or the driver knows is as good, and what they do not know is

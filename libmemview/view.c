@@ -63,16 +63,20 @@ ASSERT_SAME_FIELD(cookie);
 
 /*
  * An ioctl that fails has changed nothing, so calling again after a signal is
- * always right; the signal's handler has run by then.
+ * always right; the signal's handler has run by then. The driver does so by itself
+ * (ERESTARTNOINTR); what still says EINTR each time is not going to stop, a file
+ * system's mmap for instance.
  */
+#define EINTR_TRIES	100
+
 int memview_control_ioctl(int fd, unsigned long request, void *arg)
 {
-	int saved_errno = errno;
+	int saved_errno = errno, tries = EINTR_TRIES;
 	int ret;
 
 	do {
 		ret = ioctl(fd, request, arg);
-	} while (ret < 0 && errno == EINTR);
+	} while (ret < 0 && errno == EINTR && --tries);
 	if (ret < 0)
 		ret = -errno;
 	errno = saved_errno;

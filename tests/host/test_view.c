@@ -980,6 +980,11 @@ static void every_function_calls_again_after_a_signal_with_the_same_argument(voi
 		assert_int_equal(dev.ioctl_calls, 4);
 		assert_memory_equal(dev.arg, arg, sizeof(arg));
 		assert_int_equal(errno, UNTOUCHED);
+		/* What never says anything else is not asked for ever. */
+		dev.eintr = 1000000;
+		assert_int_equal(calls[i](view), -EINTR);
+		assert_in_range(dev.ioctl_calls, 10, 1000);
+		dev.eintr = 0;
 	}
 	close_view(view);
 }
