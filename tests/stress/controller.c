@@ -386,7 +386,7 @@ noreturn void controller_run(unsigned long long life, enum ending ending,
 	 * Lanes are to run when they wake up, and peers while they sleep: so a
 	 * peer is often interrupted where a race is, in the middle of a fault.
 	 */
-	if (setpriority(PRIO_PROCESS, 0, -15))
+	if (setpriority(PRIO_PROCESS, 0, FIRST))
 		fail("setpriority", errno);
 	prctl(PR_SET_TIMERSLACK, 1000);
 	for (int i = 0; i < FILES; i++)
@@ -480,7 +480,7 @@ noreturn void vandal_run(void)
 	static struct controller controller;
 	static struct lane lane = { .controller = &controller };
 
-	if (setpriority(PRIO_PROCESS, 0, -15))
+	if (setpriority(PRIO_PROCESS, 0, FIRST))
 		fail("setpriority", errno);
 	prctl(PR_SET_TIMERSLACK, 1000);
 	for (int i = 0; i < FILES; i++)

@@ -356,7 +356,12 @@ enum status {
 };
 
 /* Longest that anything may take, on a slow emulated machine under load. */
-#define PATIENCE	60	/* seconds */
+#define PATIENCE	120	/* seconds */
+/*
+ * Nice value of who is to run when it wakes up. Three times the share of others: with
+ * more of it those who are killed have no CPU left to end with.
+ */
+#define FIRST		(-5)
 #define TICK		10	/* milliseconds */
 
 /* A child that does not outlive its parent. Like fork(2). */
