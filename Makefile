@@ -7,8 +7,9 @@
 KERNEL	?=
 # The test programs that `make check` runs: a pattern for their names.
 TESTS	?= *
+PART	?= 1/1
 # Not for the makefiles below, where the name may mean something else.
-MAKEOVERRIDES := $(filter-out TESTS=%,$(MAKEOVERRIDES))
+MAKEOVERRIDES := $(filter-out TESTS=% PART=%,$(MAKEOVERRIDES))
 
 top	:= $(CURDIR)
 guest	:= $(or $(KERNEL),6.1)
@@ -67,13 +68,13 @@ demo: deps
 #:            programs; logs are in build/check/
 check: deps
 	@$(MAKE) --no-print-directory guest-module tests
-	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
+	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --part $(PART) \
 		--host $(host_tests) $(boot_tests) --guest $(guest_tests)
 
-#: check-guest  only the part in guests
+#: check-guest  only what is in guests (PART=2/3: of the programs, the second third)
 check-guest: deps
 	@$(MAKE) --no-print-directory guest-module tests
-	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' \
+	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --part $(PART) \
 		--host $(boot_tests) --guest $(guest_tests)
 
 #: check-all  the model, check, then check-guest on every other kernel; one total
