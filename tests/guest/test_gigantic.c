@@ -448,11 +448,11 @@ static void split_mapping_loses_the_entry(struct fixture *f)
 	unsigned long long had;
 
 	lend_gigantic(f, RW);
-	had = fdinfo(f->ctl, "faults");
+	/* Nor between two: who is cut loses all that he has. */
 	EXPECT_CALL(f->peer, op_madvise, f->view + GIB, GIB, MADV_SEQUENTIAL);
 	READS_GIB(f, 0);
 	READS_GIB(f, GPAGES);
-	assert_int_equal(fdinfo(f->ctl, "faults"), had);
+	had = fdinfo(f->ctl, "faults");
 	EXPECT_CALL(f->peer, op_madvise, AT(f, 17), PAGE, MADV_SEQUENTIAL);
 	READS(f, 16, WORD(16));
 	assert_int_equal(fdinfo(f->ctl, "faults"), had + 1);
