@@ -273,7 +273,10 @@ inline try_revoke(v)
 	fi
 }
 
-/* memview_ops_unlock() */
+/*
+ * memview_ops_unlock(). Not for operations of the address space itself: while they are
+ * at work it does not leave, and nobody wants what does not wait.
+ */
 inline ops_unlock(v)
 {
 	up_write(OPS + v);
@@ -298,7 +301,7 @@ inline map_fd(s)
 #endif
 	allocate(s);
 	change_table(s);
-	ops_unlock(s);
+	up_write(OPS + s);
 	collect(s)
 }
 
@@ -308,7 +311,7 @@ inline unmap_fd(s)
 	write(OPS + s);
 	allocate(s);
 	change_table(s);
-	ops_unlock(s);
+	up_write(OPS + s);
 	collect(s)
 }
 
