@@ -369,12 +369,15 @@ static int memview_mm_control_locked(struct memview_mm *mm, struct mm_struct *of
 	 * not our own zaps, which find no mapping here any more.
 	 */
 	memview_peers_release(mm);
-	err = memview_mm_register(&mm->begins, of);
-	if (err)
-		return err;
-	refcount_inc(&mm->notifiers);
+	/* Before anything begins: its end looks at it. */
 	WRITE_ONCE(mm->controls, true);
-	return 0;
+	refcount_inc(&mm->notifiers);
+	err = memview_mm_register(&mm->begins, of);
+	if (err) {
+		refcount_dec(&mm->notifiers);
+		WRITE_ONCE(mm->controls, false);
+	}
+	return err;
 }
 
 /**
