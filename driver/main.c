@@ -29,9 +29,9 @@ MODULE_PARM_DESC(gigantic_entries,
 		 "Map pages of 1 GiB by one entry (default no: the kernel has a race there, see docs/design.md)");
 #endif
 
-/* Revocations, and what frees: nothing in it waits for anything (R8). */
+/* Revocations, and the end of views: nothing in it waits for user space (R8). */
 struct workqueue_struct *memview_wq;
-/* What starts threads waits for memory, for instance. */
+/* Starts threads, which waits for memory: so no revocation is behind it. */
 struct workqueue_struct *memview_threads_wq;
 
 static int memview_open(struct inode *inode, struct file *file)

@@ -93,11 +93,11 @@ again:
 		goto out_unlock;
 	}
 	running->range = range;
+	running->waited = false;
 	list_add(&running->node, &mm->running);
 found:
 	running->start = range->start;
 	running->end = range->end;
-	running->waited = false;
 out_unlock:
 	spin_unlock(&mm->lock);
 	kfree(spare);

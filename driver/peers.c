@@ -550,7 +550,7 @@ static void memview_registration_work(struct work_struct *work)
 		container_of(work, struct memview_registration, work);
 	struct task_struct *task;
 
-	/* The thread's. Ours is that of the queue, which ends before the module. */
+	/* For the thread. The work needs none: the module waits for its queues. */
 	__module_get(THIS_MODULE);
 	task = kthread_run(memview_registration_thread, reg, "memory-view");
 	if (IS_ERR(task)) {
