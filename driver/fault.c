@@ -279,8 +279,49 @@ static void memview_fault_span(const struct memview_fault *fault,
 	*end = *start + fault->nr * size;
 }
 
+#ifdef CONFIG_NUMA_BALANCING
+/* Has NUMA balancing been through the address space? */
+static bool memview_fault_scanned(const struct mm_struct *mm)
+{
+	return READ_ONCE(mm->numa_scan_seq) || READ_ONCE(mm->numa_scan_offset);
+}
+#else
+static bool memview_fault_scanned(const struct mm_struct *mm)
+{
+	return false;
+}
+#endif
+
+/*
+ * NUMA balancing takes the rights of entries of the source, to see who touches the
+ * page. hmm_range_fault() gives the page of such an entry without HMM_PFN_VALID, and
+ * of nothing else: what is empty or swapped out has no page, and a VMA that may not
+ * be read has HMM_PFN_ERROR. The source's fault would only give back the rights that
+ * the VMA has for new entries (do_numa_page()), and that for one page at a time. So
+ * the neighbours in the window have them at once. The page that faulted takes the
+ * source's fault: that is the hint which NUMA balancing waits for.
+ */
+static void memview_fault_take_hints(struct memview_fault *fault,
+				     struct vm_area_struct *source_vma,
+				     unsigned int nr)
+{
+	unsigned long rights = HMM_PFN_VALID;
+	unsigned int i;
+
+	if (likely(!memview_fault_scanned(source_vma->vm_mm)) || fault->huge ||
+	    is_vm_hugetlb_page(source_vma) || userfaultfd_armed(source_vma))
+		return;
+	if (pte_write(__pte(pgprot_val(source_vma->vm_page_prot))))
+		rights |= HMM_PFN_WRITE;
+	for (i = 0; i < nr; i++)
+		if (i != fault->index && fault->pfns[i] &&
+		    !(fault->pfns[i] & HMM_PFN_FLAGS))
+			fault->pfns[i] |= rights;
+}
+
 /* Of the first @nr pages of the window. */
 static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
+					 struct vm_area_struct *source_vma,
 					 unsigned long source_addr,
 					 unsigned int nr)
 {
@@ -308,6 +349,7 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 
 	switch (hmm_range_fault(&range)) {
 	case 0:
+		memview_fault_take_hints(fault, source_vma, nr);
 		return 0;
 	case -EBUSY:
 		return MEMVIEW_FAULT_AGAIN;
@@ -585,65 +627,6 @@ static vm_fault_t memview_fault_source_now(struct memview_fault *fault,
 	return ret;
 }
 
-#ifdef CONFIG_NUMA_BALANCING
-/* Has NUMA balancing been through the address space? */
-static bool memview_fault_scanned(const struct mm_struct *mm)
-{
-	return READ_ONCE(mm->numa_scan_seq) || READ_ONCE(mm->numa_scan_offset);
-}
-#else
-static bool memview_fault_scanned(const struct mm_struct *mm)
-{
-	return false;
-}
-#endif
-
-/*
- * Where NUMA balancing looks at the source, entries have no rights, to see who
- * touches the page: they are in no snapshot, and a fault gives back one at a time.
- * Each page of a window would then take a fault of a peer. So does here what the
- * file has and the snapshot has not, without waiting for anybody.
- *
- * Context: both mmap_locks are held; the page that faulted is in the snapshot.
- * Return: whether there may be more now
- */
-static bool memview_fault_hints(struct memview_fault *fault,
-				struct vm_area_struct *source_vma,
-				unsigned long source_addr)
-{
-	unsigned long addr = source_addr -
-			     ((unsigned long)fault->index << PAGE_SHIFT);
-	struct memview_charge charge;
-	bool found = false;
-	unsigned int i;
-
-	if (likely(!memview_fault_scanned(source_vma->vm_mm)) ||
-	    is_vm_hugetlb_page(source_vma))
-		return false;
-	for (i = 0; i < fault->nr; i++)
-		if (!(fault->pfns[i] & (HMM_PFN_VALID | HMM_PFN_ERROR)))
-			break;
-	if (i == fault->nr || !memview_fault_hold(fault, source_vma))
-		return false;
-
-	memview_charge_begin(&charge, source_vma->vm_mm);
-	for (; i < fault->nr; i++) {
-		unsigned long at = addr + ((unsigned long)i << PAGE_SHIFT);
-
-		if ((fault->pfns[i] & (HMM_PFN_VALID | HMM_PFN_ERROR)) ||
-		    !memview_fault_cached(source_vma, at))
-			continue;
-		if (__memview_fault_source(source_vma, at,
-					   FAULT_FLAG_RETRY_NOWAIT))
-			break;
-		found = true;
-	}
-	memview_charge_end(&charge, memview_fault_debt(fault,
-						       source_vma->vm_mm));
-	memview_fault_release(fault, source_vma);
-	return found;
-}
-
 /*
  * There can be no huge entry: goes on by pages where the core would, by .fault,
  * and takes no lock twice for it. An entry without W the core drops first, and
@@ -674,7 +657,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 {
 	unsigned long source_addr = memview_fault_source_addr(fault);
 	struct vm_area_struct *source_vma;
-	bool write = false, asked = false, hints = false;
+	bool write = false, asked = false;
 	unsigned int nr;
 	vm_fault_t ret;
 
@@ -697,7 +680,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 	/* Of a window that has grown, no more than it takes to see the page. */
 	nr = fault->nr > fault->base ? fault->index + 1 : fault->nr;
 	for (;;) {
-		ret = memview_fault_snapshot(fault, source_addr, nr);
+		ret = memview_fault_snapshot(fault, source_vma, source_addr, nr);
 		if (ret)
 			return ret;
 		if (memview_fault_has(fault, HMM_PFN_VALID)) {
@@ -712,12 +695,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 					memview_fault_window(fault, source_vma,
 							     source_addr);
 				} else if (nr == fault->nr) {
-					if (hints ||
-					    !memview_fault_hints(fault,
-								 source_vma,
-								 source_addr))
-						return 0;
-					hints = true;
+					return 0;
 				}
 				nr = fault->nr;
 				continue;

@@ -311,42 +311,114 @@ static int memview_edit_parse(struct memview_edit *edit,
 	return memview_edit_span(edit, op->mem_offset, op->size);
 }
 
-static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
+/* The steps of a MEMVIEW_UPDATE, of which many are copied in at a time. */
+struct memview_ops {
+	const void __user *from;
+	size_t op_size;		/* the caller's */
+	unsigned int left;	/* not copied in yet */
+	bool nowait;
+	struct memview_op *buf;
+	unsigned int at;
+	unsigned int nr;	/* entries of @buf */
+};
+
+/* That many fit into a page. */
+#define MEMVIEW_OPS_CHUNK	((unsigned int)(PAGE_SIZE / sizeof(struct memview_op)))
+
+/* Those of another version come alone, and those before one that cannot be read. */
+static int memview_ops_fill(struct memview_ops *ops)
 {
-	struct memview_update_info *info = arg;
-	const void __user *from = u64_to_user_ptr(info->ops);
-	struct memview_result result;
-	struct memview_edit *edits;
-	struct memview_op op;
-	unsigned int nr, i;
+	unsigned int nr = min(ops->left, MEMVIEW_OPS_CHUNK);
+	int err = -EFAULT;
+
+	if (ops->op_size == sizeof(*ops->buf))
+		err = memview_copy_in(ops->buf, nr * sizeof(*ops->buf),
+				      ops->from, nr * sizeof(*ops->buf),
+				      ops->nowait);
+	if (err) {
+		nr = 1;
+		err = memview_copy_in(ops->buf, sizeof(*ops->buf), ops->from,
+				      ops->op_size, ops->nowait);
+	}
+	if (err)
+		return err;
+	ops->from += nr * ops->op_size;
+	ops->left -= nr;
+	ops->at = 0;
+	ops->nr = nr;
+	cond_resched();
+	return 0;
+}
+
+/* The edits of all steps. @nr: gets the number of those that are right */
+static int memview_ops_parse(struct memview_ops *ops,
+			     struct memview_edit *edits, unsigned int *nr)
+{
 	int err = 0;
 
-	info->failed = info->count;
-	info->unmapped = 0;
+	for (*nr = 0; ops->at < ops->nr || ops->left; ++*nr) {
+		if (ops->at == ops->nr)
+			err = memview_ops_fill(ops);
+		/* What fails holds no file: it has put it. */
+		if (!err)
+			err = memview_edit_parse(&edits[*nr],
+						 &ops->buf[ops->at++]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void memview_edits_free(struct memview_edit *edits, unsigned int nr)
+{
+	while (nr--)
+		if (edits[nr].file)
+			fput(edits[nr].file);
+	kvfree(edits);
+}
+
+static int memview_update_info_check(const struct memview_update_info *info)
+{
 	if (info->flags ||
 	    info->op_size < offsetofend(struct memview_op, __pad) ||
 	    info->op_size > PAGE_SIZE || info->count > MEMVIEW_UPDATE_MAX)
 		return -EINVAL;
-	if (!info->count)
-		return 0;
-	edits = kvcalloc(info->count, sizeof(*edits), GFP_KERNEL_ACCOUNT);
-	if (!edits)
-		return -ENOMEM;
+	return 0;
+}
 
-	for (nr = 0; nr < info->count; nr++, from += info->op_size) {
-		err = memview_copy_in(&op, sizeof(op), from, info->op_size,
-				      nowait);
-		if (!err)
-			err = memview_edit_parse(&edits[nr], &op);
-		if (err) {
-			/* It holds no file: what failed has put it. */
-			info->failed = nr;
-			break;
-		}
-		if (nr % 64 == 63)
-			cond_resched();
+static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
+{
+	struct memview_update_info *info = arg;
+	struct memview_ops ops = {
+		.from		= u64_to_user_ptr(info->ops),
+		.op_size	= info->op_size,
+		.left		= info->count,
+		.nowait		= nowait,
+	};
+	struct memview_result result;
+	struct memview_edit *edits;
+	unsigned int nr, i;
+	int err;
+
+	info->failed = info->count;
+	info->unmapped = 0;
+	err = memview_update_info_check(info);
+	if (err || !info->count)
+		return err;
+	edits = kvcalloc(info->count, sizeof(*edits), GFP_KERNEL_ACCOUNT);
+	ops.buf = kmalloc_array(min(info->count, MEMVIEW_OPS_CHUNK),
+				sizeof(*ops.buf), GFP_KERNEL_ACCOUNT);
+	if (!edits || !ops.buf) {
+		kfree(ops.buf);
+		kvfree(edits);
+		return -ENOMEM;
 	}
-	if (!err) {
+
+	err = memview_ops_parse(&ops, edits, &nr);
+	kfree(ops.buf);
+	if (err) {
+		info->failed = nr;
+	} else {
 		err = memview_update(view, edits, nr, nowait, &result);
 		info->failed = result.failed;
 		info->unmapped = result.removed << PAGE_SHIFT;
@@ -354,10 +426,7 @@ static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
 	for (i = 0; i < nr && !err; i++)
 		if (edits[i].flags & MEMVIEW_MAP_POPULATE)
 			memview_edit_populate(view, &edits[i]);
-	while (nr--)
-		if (edits[nr].file)
-			fput(edits[nr].file);
-	kvfree(edits);
+	memview_edits_free(edits, nr);
 	return err;
 }
 

@@ -553,6 +553,9 @@ struct memview_mm {
 	struct memview_mirror *mirror;
 };
 
+/* A controller has few files, or many with few segments each. */
+#define MEMVIEW_SEGMENT_HASH_BITS	6
+
 /**
  * struct memview_mirror - a controller's address space, mirrored
  * @ref: held by its views and segments
@@ -561,9 +564,9 @@ struct memview_mm {
  * @make_lock: segments are being made, outside the mmap_lock. Whoever waits for it
  *	can be killed; to find or to end a segment it is not needed.
  * @lock: the lists and memview_segment.users. A spinlock, innermost.
- * @segments: those that can be found, most recently used first
- * @nr_segments: entries of @segments
- * @idle: those of @segments that nobody uses, longest idle first
+ * @segments: those that can be found, by inode, most recently used first
+ * @nr_segments: how many they are
+ * @idle: those of them that nobody uses, longest idle first
  * @views: what the end of the address space revokes
  * @orphans: those of them that it is being revoked with
  * @ended: that has come: nothing is kept for later
@@ -575,7 +578,7 @@ struct memview_mirror {
 	struct mutex make_lock;		/* segments are being made */
 
 	spinlock_t lock;		/* what follows; innermost */
-	struct list_head segments;
+	struct hlist_head segments[1 << MEMVIEW_SEGMENT_HASH_BITS];
 	unsigned int nr_segments;
 	struct list_head idle;
 	struct list_head views;
@@ -628,7 +631,7 @@ enum memview_segment_state {
 struct memview_segment {
 	struct kref ref;
 	struct memview_mirror *mirror;
-	struct list_head node;
+	struct hlist_node node;
 	unsigned int users;
 	struct list_head idle_node;
 	unsigned long idle_since;
@@ -836,7 +839,10 @@ void memview_mirror_get(struct memview_mirror *mirror);
 void memview_mirror_put(struct memview_mirror *mirror);
 void memview_mirror_add(struct memview_mirror *mirror, struct memview *view);
 void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view);
+struct memview_segment *memview_source_find(struct memview_mirror *mirror,
+					    const struct memview_edit *edit);
 struct memview_segment *memview_source_get(struct memview_mirror *mirror,
+					   struct memview_segment *segment,
 					   const struct memview_edit *edit,
 					   bool nowait);
 void memview_source_put(struct memview_segment *segment);

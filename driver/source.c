@@ -17,6 +17,7 @@
 
 #include <linux/delay.h>
 #include <linux/file.h>
+#include <linux/hash.h>
 #include <linux/hugetlb.h>
 #include <linux/interval_tree_generic.h>
 #include <linux/log2.h>
@@ -25,6 +26,7 @@
 #include <linux/path.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/userfaultfd_k.h>
 
@@ -33,9 +35,10 @@
 
 /*
  * A segment covers what was asked for, for it has its price in the controller:
- * mlockall(2) fills it, RLIMIT_AS counts it. That many segments of a source are
- * made so; as many more cover aligned blocks of two pages, then of four, up to the
- * largest: a million ranges need few.
+ * mlockall(2) fills it, RLIMIT_AS counts it. One that begins where another ends is
+ * made up to twice as large as that. And of the segments of a source that many cover
+ * what was asked for; as many more cover aligned blocks of two pages, then of four,
+ * up to the largest: a million ranges need few.
  */
 #define MEMVIEW_SEGMENT_STEP		8U
 #define MEMVIEW_SEGMENT_ORDER_MAX	(30 - PAGE_SHIFT)
@@ -716,7 +719,7 @@ memview_segment_create(struct memview_mirror *mirror,
 	if (!segment)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&segment->ref);
-	INIT_LIST_HEAD(&segment->node);
+	INIT_HLIST_NODE(&segment->node);
 	INIT_LIST_HEAD(&segment->idle_node);
 	spin_lock_init(&segment->lock);
 	INIT_LIST_HEAD(&segment->zappers);
@@ -749,34 +752,45 @@ static unsigned long memview_mirror_room(struct memview_mirror *mirror)
 	return limit > used ? limit - used : 0;
 }
 
+/* What a new segment's size depends on. */
+struct memview_segment_others {
+	unsigned int nr;	/* segments of the same source */
+	unsigned long before;	/* pages of the one that ends where it begins */
+};
+
 /*
  * The span of the file that a new segment should cover. Not for hugetlb beyond
  * the end of the file, where a writable mmap(2) would extend it; and only what was
  * asked for with mlockall(MCL_FUTURE), which would allocate all of it.
  */
 static void memview_segment_span(struct memview_mirror *mirror,
-				 struct file *file, unsigned int nr_segments,
+				 struct file *file,
+				 const struct memview_segment_others *others,
 				 pgoff_t *first, pgoff_t *last)
 {
 	struct inode *inode = file_inode(file);
 	pgoff_t end = DIV_ROUND_UP_ULL(i_size_read(inode), PAGE_SIZE);
 	bool hugetlb = memview_file_is_hugetlb(file);
 	unsigned int order = min_t(unsigned int, MEMVIEW_SEGMENT_ORDER_MAX,
-				   nr_segments / MEMVIEW_SEGMENT_STEP);
-	unsigned long share, block = 1;
+				   others->nr / MEMVIEW_SEGMENT_STEP);
+	unsigned long most = 1, block, next;
 	pgoff_t asked = *last;
 
 	if (!(current->mm->def_flags & VM_LOCKED)) {
-		share = memview_mirror_room(mirror) / MEMVIEW_SEGMENT_SHARE;
-		block = min(1UL << order, rounddown_pow_of_two(share ?: 1));
+		most = memview_mirror_room(mirror) / MEMVIEW_SEGMENT_SHARE;
+		most = min(rounddown_pow_of_two(most ?: 1),
+			   1UL << MEMVIEW_SEGMENT_ORDER_MAX);
 	}
+	block = min(1UL << order, most);
+	next = min(rounddown_pow_of_two(others->before ? 2 * others->before : 1), most);
 	/* More than that: no more than that. */
 	if (block <= *last - *first)
 		block = 1;
 	if (hugetlb)
 		block = max(block, 1UL << (inode->i_blkbits - PAGE_SHIFT));
+	/* Both end at multiples of powers of two, as huge entries have to. */
+	*last = max(round_up(*last + 1, block), round_down(*first, next) + next) - 1;
 	*first = round_down(*first, block);
-	*last = round_up(*last + 1, block) - 1;
 	if (hugetlb)
 		*last = min(*last, end ? end - 1 : 0);
 	else if (*last >= end)
@@ -847,9 +861,28 @@ static void memview_segment_unlist(struct memview_segment *segment)
 {
 	lockdep_assert_held(&segment->mirror->lock);
 
-	list_del_init(&segment->node);
+	hlist_del_init(&segment->node);
 	list_del_init(&segment->idle_node);
 	segment->mirror->nr_segments--;
+}
+
+/* Where segments of @file are found. */
+static struct hlist_head *memview_mirror_bucket(struct memview_mirror *mirror,
+						const struct file *file)
+{
+	return &mirror->segments[hash_ptr(file_inode(file),
+					  MEMVIEW_SEGMENT_HASH_BITS)];
+}
+
+static void memview_segment_list(struct memview_segment *segment)
+{
+	struct memview_mirror *mirror = segment->mirror;
+
+	lockdep_assert_held(&mirror->lock);
+
+	hlist_add_head(&segment->node,
+		       memview_mirror_bucket(mirror, segment->file));
+	mirror->nr_segments++;
 }
 
 /**
@@ -884,30 +917,39 @@ static void memview_segment_unuse(struct memview_segment *segment)
 }
 
 /*
- * A live segment that serves for what is to be mapped, to be used, or NULL.
- * @nr: gets the number of those of the same source
+ * A live segment that serves for what is to be mapped, to be used, or NULL; then
+ * @others is told.
  */
 static struct memview_segment *
 memview_segment_find(struct memview_mirror *mirror,
-		     const struct memview_edit *edit, unsigned int *nr)
+		     const struct memview_edit *edit,
+		     struct memview_segment_others *others)
 {
-	struct memview_segment *segment, *found = NULL;
+	struct hlist_head *bucket = memview_mirror_bucket(mirror, edit->file);
+	struct memview_segment *segment;
 
-	*nr = 0;
+	others->nr = 0;
+	others->before = 0;
 	spin_lock(&mirror->lock);
-	list_for_each_entry(segment, &mirror->segments, node) {
+	hlist_for_each_entry(segment, bucket, node) {
 		if (!memview_segment_matches(segment, edit))
 			continue;
 		if (memview_segment_covers(segment, edit)) {
 			memview_segment_use_locked(segment);
-			list_move(&segment->node, &mirror->segments);
-			found = segment;
+			/* It is likely to be the next one, too. */
+			if (bucket->first != &segment->node) {
+				hlist_del(&segment->node);
+				hlist_add_head(&segment->node, bucket);
+			}
 			break;
 		}
-		++*nr;
+		others->nr++;
+		if (segment->last + 1 == edit->file_first)
+			others->before = max(others->before,
+					     segment->last - segment->first + 1);
 	}
 	spin_unlock(&mirror->lock);
-	return found;
+	return segment;
 }
 
 /*
@@ -939,8 +981,7 @@ static void memview_mirror_give_back(struct memview_mirror *mirror,
 	spin_lock(&mirror->lock);
 	segment->idle_since = jiffies;
 	list_move_tail(&segment->idle_node, &mirror->idle);
-	list_add_tail(&segment->node, &mirror->segments);
-	mirror->nr_segments++;
+	memview_segment_list(segment);
 	spin_unlock(&mirror->lock);
 }
 
@@ -1016,14 +1057,15 @@ int memview_source_drop_idle(struct memview *view)
 /* A segment of ours, for the span and, if there are many, for what is around it. */
 static struct memview_segment *
 memview_segment_make(struct memview_mirror *mirror,
-		     const struct memview_edit *edit, unsigned int nr_segments)
+		     const struct memview_edit *edit,
+		     const struct memview_segment_others *others)
 {
 	pgoff_t first = edit->file_first;
 	pgoff_t last = first + (edit->last - edit->first);
 	pgoff_t wide_first = first, wide_last = last;
 	struct memview_segment *segment;
 
-	memview_segment_span(mirror, edit->file, nr_segments, &wide_first,
+	memview_segment_span(mirror, edit->file, others, &wide_first,
 			     &wide_last);
 	/* A hugetlb file that has shrunk since memview_file_check(). */
 	if (wide_first > first || wide_last < last)
@@ -1041,7 +1083,8 @@ memview_segment_make(struct memview_mirror *mirror,
 /* To be used. Others may be making theirs at the same time. */
 static struct memview_segment *
 memview_segment_new(struct memview_mirror *mirror,
-		    const struct memview_edit *edit, unsigned int nr_segments)
+		    const struct memview_edit *edit,
+		    const struct memview_segment_others *others)
 {
 	struct memview_segment *segment;
 
@@ -1057,13 +1100,12 @@ memview_segment_new(struct memview_mirror *mirror,
 	if (edit->flags & MEMVIEW_MAP_ADOPT)
 		segment = memview_segment_create(mirror, edit, 0, 0);
 	else
-		segment = memview_segment_make(mirror, edit, nr_segments);
+		segment = memview_segment_make(mirror, edit, others);
 	if (IS_ERR(segment))
 		return segment;
 	segment->users = 1;
 	spin_lock(&mirror->lock);
-	list_add(&segment->node, &mirror->segments);
-	mirror->nr_segments++;
+	memview_segment_list(segment);
 	spin_unlock(&mirror->lock);
 	return segment;
 }
@@ -1098,13 +1140,67 @@ static int memview_segment_probe_exec(struct memview_segment *segment,
 	return err;
 }
 
+/*
+ * Can a segment be made in a call that must not wait? Of memory, while nobody has
+ * the mmap_lock. (What is locked in between is waited for: the controller's own
+ * doing, and it can be killed.) Other file systems are asked what they make of it,
+ * and may ask a server.
+ */
+static bool memview_segment_is_quick(struct memview_mirror *mirror,
+				     const struct memview_edit *edit)
+{
+	return !(edit->flags & (MEMVIEW_MAP_ADOPT | MEMVIEW_MAP_EXEC)) &&
+	       shmem_mapping(edit->file->f_mapping) &&
+	       !(current->mm->def_flags & VM_LOCKED) &&
+	       !rwsem_is_locked(&mirror->mm->mmap_lock) &&
+	       READ_ONCE(mirror->nr_segments) < READ_ONCE(memview_max_sources);
+}
+
+/* A segment that was not found, or that others have made meanwhile. To be used. */
+static struct memview_segment *
+memview_source_make(struct memview_mirror *mirror,
+		    const struct memview_edit *edit, bool nowait)
+{
+	struct memview_segment_others others;
+	struct memview_segment *segment;
+
+	if (nowait) {
+		if (!memview_segment_is_quick(mirror, edit) ||
+		    !mutex_trylock(&mirror->make_lock))
+			return ERR_PTR(-EAGAIN);
+	} else if (mutex_lock_killable(&mirror->make_lock)) {
+		return ERR_PTR(-EINTR);
+	}
+	segment = memview_segment_find(mirror, edit, &others);
+	if (!segment)
+		segment = memview_segment_new(mirror, edit, &others);
+	mutex_unlock(&mirror->make_lock);
+	return segment;
+}
+
+/**
+ * memview_source_find - a segment that is there for a new range
+ * @mirror: of the current process
+ * @edit: what to map
+ *
+ * Return: it, not collected until memview_source_put(), or NULL
+ */
+struct memview_segment *memview_source_find(struct memview_mirror *mirror,
+					    const struct memview_edit *edit)
+{
+	struct memview_segment_others others;
+
+	return memview_segment_find(mirror, edit, &others);
+}
+
 /**
  * memview_source_get - the segment that a new range is to map
  * @mirror: of the current process
+ * @segment: what memview_source_find() has found, or NULL: makes or adopts one
  * @edit: what to map
- * @nowait: -EAGAIN rather than wait for a lock, or make a mapping
+ * @nowait: -EAGAIN rather than wait for a lock, or for a file system
  *
- * Finds, makes or adopts it. It is not collected until memview_source_put().
+ * It is not collected until memview_source_put().
  *
  * Context: no lock is held: to map a file can be made to wait for ever. Can be
  *	killed.
@@ -1112,27 +1208,18 @@ static int memview_segment_probe_exec(struct memview_segment *segment,
  * memview_adopt_check()
  */
 struct memview_segment *memview_source_get(struct memview_mirror *mirror,
+					   struct memview_segment *segment,
 					   const struct memview_edit *edit,
 					   bool nowait)
 {
-	struct memview_segment *segment;
-	unsigned int nr;
 	int err = 0;
 
-	segment = memview_segment_find(mirror, edit, &nr);
-	if (segment && segment->adopted)
-		err = memview_segment_check_adopted(segment, edit, nowait);
 	if (!segment) {
-		if (nowait)
-			return ERR_PTR(-EAGAIN);
-		if (mutex_lock_killable(&mirror->make_lock))
-			return ERR_PTR(-EINTR);
-		segment = memview_segment_find(mirror, edit, &nr);
-		if (!segment)
-			segment = memview_segment_new(mirror, edit, nr);
-		mutex_unlock(&mirror->make_lock);
+		segment = memview_source_make(mirror, edit, nowait);
 		if (IS_ERR(segment))
 			return segment;
+	} else if (segment->adopted) {
+		err = memview_segment_check_adopted(segment, edit, nowait);
 	}
 	if (!err && (edit->flags & MEMVIEW_MAP_EXEC))
 		err = memview_segment_probe_exec(segment, nowait);
@@ -1403,7 +1490,6 @@ struct memview_mirror *memview_mirror_get_current(bool nowait)
 	mirror->space = space;
 	mutex_init(&mirror->make_lock);
 	spin_lock_init(&mirror->lock);
-	INIT_LIST_HEAD(&mirror->segments);
 	INIT_LIST_HEAD(&mirror->idle);
 	INIT_LIST_HEAD(&mirror->views);
 	INIT_LIST_HEAD(&mirror->orphans);

@@ -136,26 +136,47 @@ static void memview_attach_unindex(struct memview_range *range)
 	memview_file_tree_remove(range, &range->attach->ranges);
 }
 
-/* Adds @range, whose span must be free. Cannot fail. */
-static void memview_table_insert(struct memview_change *change,
-				 struct memview_range *range)
+/* Where in the tree of a view a new range goes. */
+struct memview_place {
+	struct rb_node **link;
+	struct rb_node *parent;
+};
+
+/* Is the span free? Then @place is where it goes. */
+static bool memview_table_place(struct memview *view, pgoff_t first,
+				pgoff_t last, struct memview_place *place)
 {
-	struct memview *view = change->view;
 	struct rb_node **link = &view->table.rb_node, *parent = NULL;
-	struct memview_attach *attach = range->attach;
 
 	while (*link) {
+		struct memview_range *range = memview_range_of(*link);
+
 		parent = *link;
-		if (range->first < memview_range_of(parent)->first)
+		if (last < range->first)
 			link = &parent->rb_left;
-		else
+		else if (first > range->last)
 			link = &parent->rb_right;
+		else
+			return false;
 	}
+	place->link = link;
+	place->parent = parent;
+	return true;
+}
+
+/* Adds @range at the place that has been found for it. Cannot fail. */
+static void memview_table_link(struct memview_change *change,
+			       struct memview_range *range,
+			       const struct memview_place *place)
+{
+	struct memview *view = change->view;
+	struct memview_attach *attach = range->attach;
+
 	range->node.rb_left = NULL;
 	range->node.rb_right = NULL;
 	/* Readers without the lock find it when it leads nowhere any more. */
 	smp_wmb();
-	rb_link_node(&range->node, parent, link);
+	rb_link_node(&range->node, place->parent, place->link);
 	rb_insert_color(&range->node, &view->table);
 	change->nr_ranges++;
 
@@ -167,6 +188,17 @@ static void memview_table_insert(struct memview_change *change,
 		attach->in_use = true;
 		list_move(&attach->view_node, &view->attaches);
 	}
+}
+
+/* Adds @range, whose span is free. */
+static void memview_table_insert(struct memview_change *change,
+				 struct memview_range *range)
+{
+	struct memview_place place;
+
+	if (!WARN_ON_ONCE(!memview_table_place(change->view, range->first,
+					       range->last, &place)))
+		memview_table_link(change, range, &place);
 }
 
 /*
@@ -468,25 +500,32 @@ static void memview_change_split(struct memview_change *change,
 /**
  * memview_change_add - put a range into the table
  * @change: the change
- * @first: first page; the span is free
+ * @first: first page
  * @last: last page
  * @file_first: page of the file that @first maps
  * @attach: what it maps
  * @cookie: the controller's name for it
  * @flags: as in memview_range, which are its greatest rights as well
  *
- * Return: 0, or why the change has to be undone
+ * Return: 0; -EEXIST where the span is not free; or why the change has to be undone
  */
 int memview_change_add(struct memview_change *change, pgoff_t first,
 		       pgoff_t last, pgoff_t file_first,
 		       struct memview_attach *attach, u64 cookie, u32 flags)
 {
+	struct memview_place place;
 	int err = memview_change_need(change, 1);
 
-	if (!err)
-		memview_change_insert(change, first, last, file_first, attach,
-				      cookie, memview_range_mapped(flags));
-	return err;
+	if (err)
+		return err;
+	if (!memview_table_place(change->view, first, last, &place))
+		return -EEXIST;
+	memview_table_link(change,
+			   memview_change_new(change, first, last, file_first,
+					      attach, cookie,
+					      memview_range_mapped(flags)),
+			   &place);
+	return 0;
 }
 
 /**

@@ -108,8 +108,6 @@ static int memview_edit_find_source(struct memview *view,
 	/* Populating waits, for as long as it takes. */
 	if (nowait && (edit->flags & MEMVIEW_MAP_POPULATE))
 		return -EAGAIN;
-	if (!before && memview_edit_meets(view, edit))
-		return -EEXIST;
 	if (memview_edit_same_source(edit, before)) {
 		edit->segment = before->segment;
 		return 0;
@@ -123,7 +121,10 @@ static int memview_edit_find_source(struct memview *view,
 			return err;
 		}
 	}
-	segment = memview_source_get(*mirror, edit, nowait);
+	segment = memview_source_find(*mirror, edit);
+	if (!segment && !before && memview_edit_meets(view, edit))
+		return -EEXIST;
+	segment = memview_source_get(*mirror, segment, edit, nowait);
 	if (IS_ERR(segment))
 		return PTR_ERR(segment);
 	edit->segment = segment;
@@ -190,8 +191,6 @@ static int memview_edit_apply(struct memview_change *change,
 						   edit->last, &edit->removed);
 			if (err)
 				return err;
-		} else if (!memview_is_free(view, edit->first, edit->last)) {
-			return -EEXIST;
 		}
 		edit->zap = edit->removed;
 		return memview_change_add(change, edit->first, edit->last,

@@ -2,7 +2,7 @@
 /*
  * Does one thing with a view, for ever: what tests/bench/profile looks at.
  *
- *	loop fault-warm-read|fault-warm-write|fault-first-write|map-unmap|update
+ *	loop fault-warm-read|fault-warm-write|fault-first-write|map|map-unmap|update
  */
 #include <errno.h>
 #include <error.h>
@@ -63,6 +63,21 @@ static void faults(int prot, bool holes)
 	}
 }
 
+/* As map-batch does: each page by a call, in a view that has none at first. */
+static void map_single(void)
+{
+	for (;;) {
+		struct memview *fresh;
+
+		CHECK(memview_open(&fresh));
+		CHECK(memview_set_size(fresh, 2 * SIZE));
+		for (unsigned long at = 0; at < SIZE; at += PAGE)
+			CHECK(memview_map(fresh, 2 * at, file, at, PAGE,
+					  MEMVIEW_READ | MEMVIEW_WRITE));
+		memview_close(fresh);
+	}
+}
+
 static void map_unmap(void)
 {
 	/* One stays, and with it the source. */
@@ -107,11 +122,13 @@ int main(int argc, char **argv)
 		faults(PROT_READ | PROT_WRITE, false);
 	else if (!strcmp(what, "fault-first-write"))
 		faults(PROT_READ | PROT_WRITE, true);
+	else if (!strcmp(what, "map"))
+		map_single();
 	else if (!strcmp(what, "map-unmap"))
 		map_unmap();
 	else if (!strcmp(what, "update"))
 		update();
-	error(2, 0, "what to do: fault-warm-read, fault-warm-write, fault-first-write, "
+	error(2, 0, "what to do: fault-warm-read, fault-warm-write, fault-first-write, map, "
 	      "map-unmap or update");
 	return 2;
 }
