@@ -130,12 +130,11 @@ static long memview_set_size(struct memview *view, void *arg, bool nowait)
 }
 
 /* A source in use would hide a seal that has been added since. */
-static bool memview_file_write_sealed(struct file *file)
+static bool memview_file_write_sealed(struct inode *inode, bool hugetlb)
 {
-	struct inode *inode = file_inode(file);
 	unsigned int seals = 0;
 
-	if (memview_file_is_hugetlb(file))
+	if (hugetlb)
 		seals = HUGETLBFS_I(inode)->seals;
 	else if (inode->i_sb->s_magic == TMPFS_MAGIC)
 		seals = SHMEM_I(inode)->seals;
@@ -145,6 +144,7 @@ static bool memview_file_write_sealed(struct file *file)
 static int memview_file_check(struct file *file, u32 flags, u64 fd_end)
 {
 	struct inode *inode = file_inode(file);
+	bool hugetlb = memview_file_is_hugetlb(file);
 
 	/*
 	 * The point of memfd_secret(2) is that nothing but its owner has it,
@@ -160,10 +160,10 @@ static int memview_file_check(struct file *file, u32 flags, u64 fd_end)
 	if (flags & MEMVIEW_MAP_WRITE) {
 		if (!(file->f_mode & FMODE_WRITE) || IS_APPEND(inode))
 			return -EACCES;
-		if (memview_file_write_sealed(file))
+		if (memview_file_write_sealed(inode, hugetlb))
 			return -EPERM;
 	}
-	if (memview_file_is_hugetlb(file) && fd_end > i_size_read(inode))
+	if (hugetlb && fd_end > i_size_read(inode))
 		return -EINVAL;
 	return 0;
 }
@@ -175,9 +175,16 @@ static int memview_addr_check(u64 addr, u32 flags)
 	return PAGE_ALIGNED(addr) ? 0 : -EINVAL;
 }
 
+/* The file that a descriptor was, a step before. */
+struct memview_fd {
+	struct file *file;	/* held by the step, or NULL */
+	int fd;
+};
+
 /* With 0, edit->file is held. */
 static int memview_edit_map(struct memview_edit *edit,
-			    const struct memview_op *op)
+			    const struct memview_op *op,
+			    struct memview_fd *before)
 {
 	int err;
 
@@ -205,14 +212,19 @@ static int memview_edit_map(struct memview_edit *edit,
 	edit->file_first = op->fd_offset >> PAGE_SHIFT;
 	edit->addr = op->addr;
 	edit->cookie = op->cookie;
-	edit->file = fget(op->fd);
+	edit->file = before->file && before->fd == op->fd ?
+		     get_file(before->file) : fget(op->fd);
 	if (!edit->file)
 		return -EBADF;
 	err = memview_file_check(edit->file, op->flags,
 				 op->fd_offset + op->size);
-	if (err)
+	if (err) {
 		fput(edit->file);
-	return err;
+		return err;
+	}
+	before->file = edit->file;
+	before->fd = op->fd;
+	return 0;
 }
 
 /* What has been mapped, as well as that can be done now. */
@@ -239,10 +251,11 @@ static long memview_map_fd(struct memview *view, void *arg, bool nowait)
 		.addr		= info->addr,
 		.cookie		= info->cookie,
 	};
+	struct memview_fd before = {};
 	struct memview_edit edit = {};
 	long ret;
 
-	ret = memview_edit_map(&edit, &op);
+	ret = memview_edit_map(&edit, &op, &before);
 	if (ret)
 		return ret;
 	ret = min(memview_update_one(view, &edit, nowait), 0L);
@@ -294,12 +307,13 @@ static long memview_protect(struct memview *view, void *arg, bool nowait)
 
 /* One step of MEMVIEW_UPDATE, with the errnos of the ioctl that does it alone. */
 static int memview_edit_parse(struct memview_edit *edit,
-			      const struct memview_op *op)
+			      const struct memview_op *op,
+			      struct memview_fd *before)
 {
 	if (op->__pad)
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_MAP)
-		return memview_edit_map(edit, op);
+		return memview_edit_map(edit, op, before);
 	if (op->fd || op->fd_offset || op->addr || op->cookie)
 		return -EINVAL;
 	if (op->op == MEMVIEW_OP_PROTECT)
@@ -354,6 +368,7 @@ static int memview_ops_fill(struct memview_ops *ops)
 static int memview_ops_parse(struct memview_ops *ops,
 			     struct memview_edit *edits, unsigned int *nr)
 {
+	struct memview_fd before = {};
 	int err = 0;
 
 	for (*nr = 0; ops->at < ops->nr || ops->left; ++*nr) {
@@ -362,7 +377,7 @@ static int memview_ops_parse(struct memview_ops *ops,
 		/* What fails holds no file: it has put it. */
 		if (!err)
 			err = memview_edit_parse(&edits[*nr],
-						 &ops->buf[ops->at++]);
+						 &ops->buf[ops->at++], &before);
 		if (err)
 			return err;
 	}

@@ -440,10 +440,11 @@ enum memview_edit_kind {
  * @file: what to map, checked to be of a kind that can be; held by the caller
  * @segment: of @file, found before the operation; used by @uses_segment, or by
  *	that of an edit before this one
- * @uses_segment: memview_source_put() is due
  * @spare: what @attach may be made of
- * @attach: of @file, while the operation is prepared and applied
+ * @attach: of @file, until the operation is over; one that serves can be found
+ *	before it
  * @removed: written: pages that were mapped and are not any more
+ * @uses_segment: memview_source_put() is due
  * @zap: written: entries of the span may have lost a right
  * @populate_first: first page to populate afterwards
  * @populate_nr: pages to populate afterwards
@@ -458,10 +459,10 @@ struct memview_edit {
 	u64 cookie;
 	struct file *file;
 	struct memview_segment *segment;
-	bool uses_segment;
 	struct memview_attach *spare;
 	struct memview_attach *attach;
 	u64 removed;
+	bool uses_segment;
 	bool zap;
 	pgoff_t populate_first;
 	u64 populate_nr;
@@ -852,6 +853,9 @@ int memview_source_drop_idle(struct memview *view);
 int memview_sources_invalidate(struct memview_mm *space,
 			       const struct mmu_notifier_range *range);
 void memview_source_release(struct memview_mm *space);
+struct memview_attach *memview_attach_find(struct memview *view,
+					   struct memview_mirror *mirror,
+					   const struct memview_edit *edit);
 struct memview_attach *memview_attach_alloc(struct memview *view,
 					    struct memview_segment *segment);
 struct memview_attach *memview_attach_get(struct memview *view,

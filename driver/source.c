@@ -1235,6 +1235,45 @@ void memview_source_put(struct memview_segment *segment)
 	memview_segment_unuse(segment);
 }
 
+/**
+ * memview_attach_find - the view's newest attach, if it serves for a new range
+ * @view: the view
+ * @mirror: its controller's, which is the caller's
+ * @edit: what to map
+ *
+ * The next range is likely to map the file where the one before did. Then neither
+ * the source nor the attach need be looked up under their locks.
+ *
+ * Return: the attach, with a reference, or NULL
+ */
+struct memview_attach *memview_attach_find(struct memview *view,
+					   struct memview_mirror *mirror,
+					   const struct memview_edit *edit)
+{
+	struct memview_segment *segment;
+	struct memview_attach *attach;
+
+	/* Each span that is to be adopted is looked at. */
+	if (edit->flags & MEMVIEW_MAP_ADOPT)
+		return NULL;
+	rcu_read_lock();
+	attach = list_first_or_null_rcu(&view->attaches, struct memview_attach,
+					view_node);
+	if (attach) {
+		segment = attach->segment;
+		/* What is checked counts if there is a reference to be had then. */
+		if (segment->mirror != mirror ||
+		    !memview_segment_covers(segment, edit) ||
+		    !memview_segment_matches(segment, edit) ||
+		    ((edit->flags & MEMVIEW_MAP_EXEC) &&
+		     !READ_ONCE(segment->exec_ok)) ||
+		    !kref_get_unless_zero(&attach->ref))
+			attach = NULL;
+	}
+	rcu_read_unlock();
+	return attach;
+}
+
 /* As good as memview_attach_get(), for who must not allocate then. */
 struct memview_attach *memview_attach_alloc(struct memview *view,
 					    struct memview_segment *segment)
@@ -1298,7 +1337,7 @@ struct memview_attach *memview_attach_get(struct memview *view,
 	spin_unlock(&segment->lock);
 	/* Where the next edit of the same operation finds it. */
 	spin_lock(&view->lock);
-	list_add(&attach->view_node, &view->attaches);
+	list_add_rcu(&attach->view_node, &view->attaches);
 	spin_unlock(&view->lock);
 	return attach;
 }

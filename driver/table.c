@@ -152,16 +152,31 @@ static bool memview_table_place(struct memview *view, pgoff_t first,
 		struct memview_range *range = memview_range_of(*link);
 
 		parent = *link;
-		if (last < range->first)
-			link = &parent->rb_left;
-		else if (first > range->last)
+		/* Most come in ascending order. */
+		if (first > range->last)
 			link = &parent->rb_right;
+		else if (last < range->first)
+			link = &parent->rb_left;
 		else
 			return false;
 	}
 	place->link = link;
 	place->parent = parent;
 	return true;
+}
+
+/* Between @range and the next one. */
+static void memview_table_place_behind(struct memview_range *range,
+				       struct memview_place *place)
+{
+	struct rb_node **link = &range->node.rb_right, *parent = &range->node;
+
+	while (*link) {
+		parent = *link;
+		link = &parent->rb_left;
+	}
+	place->link = link;
+	place->parent = parent;
 }
 
 /* Adds @range at the place that has been found for it. Cannot fail. */
@@ -186,7 +201,8 @@ static void memview_table_link(struct memview_change *change,
 		if (!attach->in_use)
 			kref_get(&attach->ref);
 		attach->in_use = true;
-		list_move(&attach->view_node, &view->attaches);
+		list_del(&attach->view_node);
+		list_add_rcu(&attach->view_node, &view->attaches);
 	}
 }
 
@@ -432,17 +448,6 @@ static struct memview_range *memview_change_new(struct memview_change *change,
 	return range;
 }
 
-/* The span is free, and something is spare. */
-static void memview_change_insert(struct memview_change *change, pgoff_t first,
-				  pgoff_t last, pgoff_t file_first,
-				  struct memview_attach *attach, u64 cookie,
-				  unsigned long flags)
-{
-	memview_table_insert(change,
-			     memview_change_new(change, first, last, file_first,
-						attach, cookie, flags));
-}
-
 static void memview_change_remove(struct memview_change *change,
 				  struct memview_range *range)
 {
@@ -453,10 +458,12 @@ static void memview_change_remove(struct memview_change *change,
 /*
  * Something is spare: it takes the place of what was there before the change.
  * In the view's tree a range that only shrinks keeps its place.
+ *
+ * Return: what is in the table now
  */
-static void memview_change_trim(struct memview_change *change,
-				struct memview_range *range, pgoff_t first,
-				pgoff_t last)
+static struct memview_range *memview_change_trim(struct memview_change *change,
+						 struct memview_range *range,
+						 pgoff_t first, pgoff_t last)
 {
 	unsigned long ahead = first - range->first;
 	struct memview_range *new = range;
@@ -477,6 +484,7 @@ static void memview_change_trim(struct memview_change *change,
 				    &change->view->table);
 	}
 	memview_attach_index(new);
+	return new;
 }
 
 /*
@@ -490,11 +498,15 @@ static void memview_change_split(struct memview_change *change,
 	pgoff_t file_page = memview_range_file_first(range) +
 			    (page - range->first);
 	pgoff_t range_last = range->last;
+	struct memview_range *before, *behind;
+	struct memview_place place;
 
-	memview_change_trim(change, range, range->first, last);
-	memview_change_insert(change, page, range_last, file_page,
-			      range->attach, range->cookie,
-			      memview_range_keeps(range));
+	before = memview_change_trim(change, range, range->first, last);
+	behind = memview_change_new(change, page, range_last, file_page,
+				    range->attach, range->cookie,
+				    memview_range_keeps(range));
+	memview_table_place_behind(before, &place);
+	memview_table_link(change, behind, &place);
 }
 
 /**

@@ -96,8 +96,8 @@ static int memview_edit_find_source(struct memview *view,
 				    const struct memview_edit *before,
 				    struct memview_mirror **mirror, bool nowait)
 {
+	struct memview_attach *attach, *spare;
 	struct memview_segment *segment;
-	struct memview_attach *spare;
 
 	if (edit->kind == MEMVIEW_EDIT_RESIZE)
 		return 0;
@@ -120,6 +120,14 @@ static int memview_edit_find_source(struct memview *view,
 			*mirror = NULL;
 			return err;
 		}
+	}
+	/* Before the view has a controller, it may have attaches of others. */
+	attach = memview_controller(view) == *mirror ?
+		 memview_attach_find(view, *mirror, edit) : NULL;
+	if (attach) {
+		edit->attach = attach;
+		edit->segment = attach->segment;
+		return 0;
 	}
 	segment = memview_source_find(*mirror, edit);
 	if (!segment && !before && memview_edit_meets(view, edit))
@@ -144,7 +152,7 @@ static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
 		return 0;
 	if (edit->last >= memview_size(view) >> PAGE_SHIFT)
 		return -ERANGE;
-	if (edit->kind != MEMVIEW_EDIT_MAP)
+	if (edit->kind != MEMVIEW_EDIT_MAP || edit->attach)
 		return 0;
 	if (before && before->attach && before->segment == edit->segment) {
 		edit->attach = before->attach;
@@ -160,9 +168,12 @@ static void memview_edits_put(struct memview_edit *edits, unsigned int nr)
 {
 	unsigned int i;
 
-	for (i = 0; i < nr; i++)
-		if (edits[i].attach)
+	for (i = 0; i < nr; i++) {
+		if (edits[i].attach) {
 			memview_attach_done(edits[i].attach);
+			edits[i].attach = NULL;
+		}
+	}
 }
 
 static void memview_edits_put_all(struct memview *view,
@@ -532,6 +543,9 @@ static void memview_edits_put_sources(struct memview_edit *edits,
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
+		/* Found before an operation that has not begun then. */
+		if (edits[i].attach)
+			memview_attach_put(edits[i].attach);
 		if (edits[i].uses_segment) {
 			kfree(edits[i].spare);
 			memview_source_put(edits[i].segment);

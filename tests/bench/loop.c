@@ -2,7 +2,8 @@
 /*
  * Does one thing with a view, for ever: what tests/bench/profile looks at.
  *
- *	loop fault-warm-read|fault-warm-write|fault-first-write|map|map-unmap|update
+ *	loop fault-warm-read|fault-warm-write|fault-first-write|map|map-unmap|unmap|
+ *	     update
  */
 #include <errno.h>
 #include <error.h>
@@ -78,6 +79,28 @@ static void map_single(void)
 	}
 }
 
+/* As unmap-batch does: what a peer has touched, by UPDATE. */
+static void unmap_touched(void)
+{
+	struct memview_batch *unmaps;
+	volatile char *p;
+	int fd;
+
+	CHECK(memview_batch_new(&unmaps));
+	for (unsigned long at = 0; at < SIZE; at += 2 * PAGE)
+		CHECK(memview_batch_unmap(unmaps, at, PAGE));
+	fd = memview_view_fd(view);
+	CHECK(fd);
+	p = map(fd, PROT_READ | PROT_WRITE);
+	for (;;) {
+		CHECK(memview_replace(view, 0, file, 0, SIZE,
+				      MEMVIEW_READ | MEMVIEW_WRITE));
+		for (unsigned long at = 0; at < SIZE; at += PAGE)
+			p[at] = 1;
+		CHECK(memview_batch_apply(view, unmaps, NULL, NULL));
+	}
+}
+
 static void map_unmap(void)
 {
 	/* One stays, and with it the source. */
@@ -126,9 +149,11 @@ int main(int argc, char **argv)
 		map_single();
 	else if (!strcmp(what, "map-unmap"))
 		map_unmap();
+	else if (!strcmp(what, "unmap"))
+		unmap_touched();
 	else if (!strcmp(what, "update"))
 		update();
 	error(2, 0, "what to do: fault-warm-read, fault-warm-write, fault-first-write, map, "
-	      "map-unmap or update");
+	      "map-unmap, unmap or update");
 	return 2;
 }
