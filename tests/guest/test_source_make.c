@@ -210,10 +210,11 @@ static long blocks(int fd)
 	return fstat(fd, &st) ? -1 : (long)st.st_blocks * 512 / (long)PAGE;
 }
 
-enum lending { LEND_NOTHING, LEND_A_PAGE, ADOPT_A_PAGE, LEND_SCATTERED, LEND_PIECES };
+enum lending { LEND_NOTHING, LEND_A_PAGE, ADOPT_A_PAGE, LEND_SCATTERED, LEND_PIECES, LEND_IN_ORDER };
 
 #define SPARSE		(256UL << 20)
 #define SCATTERED	40UL
+#define IN_ORDER	1000UL
 
 static int lend_some(int ctl, int fd, enum lending how)
 {
@@ -231,6 +232,11 @@ static int lend_some(int ctl, int fd, enum lending how)
 		for (unsigned long i = 0; i < SCATTERED; i++)
 			if (mv_map(ctl, fd, SPARSE / SCATTERED / PAGE * i * PAGE, PAGE,
 				   i * PAGE, RW))
+				return -1;
+		return 0;
+	case LEND_IN_ORDER:
+		for (unsigned long i = 0; i < IN_ORDER; i++)
+			if (mv_map(ctl, fd, (5 + i) * PAGE, PAGE, i * PAGE, RW))
 				return -1;
 		return 0;
 	case LEND_PIECES:
@@ -257,6 +263,7 @@ static void locking_fills_what_was_lent(struct fixture *f)
 	static const long most[] = {
 		[LEND_NOTHING] = 0, [LEND_A_PAGE] = 1, [ADOPT_A_PAGE] = 1,
 		[LEND_SCATTERED] = 8 * (1 + 2 + 4 + 8 + 16), [LEND_PIECES] = 1005,
+		[LEND_IN_ORDER] = 2 * IN_ORDER,
 	};
 	struct peer *p = peer_spawn();
 	long pages = EXPECT_CALL(p, op_lock_all, f->tc->param, MCL_CURRENT);
@@ -338,6 +345,28 @@ static void many_scattered_ranges_need_few_mappings(struct fixture *f)
 	more = PROBE(op_nr_maps).ret - maps;
 	print_message("# %ld mappings\n", more);
 	assert_in_range(more, 1, 128);
+	close(fd);
+}
+
+/* Each may be twice as large as the one that it goes on from. */
+static void ranges_in_order_need_few_mappings(struct fixture *f)
+{
+	const unsigned long pages = 1UL << 12;
+	int fd = backing_create(MEMFD, pages * PAGE);
+	long maps = PROBE(op_nr_maps).ret, more;
+
+	EXPECT_OK(mv_set_size(f->ctl, 2 * pages * PAGE));
+	for (unsigned long i = 0; i < pages; i++)
+		EXPECT_OK(mv_map(f->ctl, fd, i * PAGE, PAGE, 2 * i * PAGE, RW));
+	more = PROBE(op_nr_maps).ret - maps;
+	print_message("# %ld mappings\n", more);
+	assert_in_range(more, 1, 16);
+	/* And they are right. */
+	for (unsigned long i = 0; i < pages; i += 100)
+		assert_true(file_set_word(fd, (off_t)(i * PAGE), WORD(i)));
+	f->view = map_view(f->peer, f->viewfd, PROT_READ);
+	for (unsigned long i = 0; i < pages; i += 100)
+		READS(f, 2 * i, WORD(i));
 	close(fd);
 }
 
@@ -486,12 +515,14 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(locking_fills_what_was_lent, "a page adopted", ADOPT_A_PAGE),
 	CASE_VARIANT(locking_fills_what_was_lent, "pages far apart", LEND_SCATTERED),
 	CASE_VARIANT(locking_fills_what_was_lent, "pieces", LEND_PIECES),
+	CASE_VARIANT(locking_fills_what_was_lent, "pages in order", LEND_IN_ORDER),
 	CASE(lending_with_future_locked_fills_no_more),
 	CASE_VARIANT(lending_leaves_the_address_space, "nothing lent", LEND_NOTHING),
 	CASE_VARIANT(lending_leaves_the_address_space, "a page", LEND_A_PAGE),
 	CASE_VARIANT(lending_leaves_the_address_space, "pages far apart", LEND_SCATTERED),
 	CASE_VARIANT(lending_leaves_the_address_space, "pieces", LEND_PIECES),
 	CASE(many_scattered_ranges_need_few_mappings),
+	CASE(ranges_in_order_need_few_mappings),
 	CASE(copied_up_file_is_two),
 	CASE(file_opened_before_its_copy_up),
 	CASE(copied_up_file_is_adopted_as_it_is),

@@ -777,17 +777,31 @@ static void known_sources_take_no_thread(struct fixture *f)
 	assert_int_equal(workers(c.peer->pid, 0), 0);
 }
 
-static void new_source_takes_a_thread(struct fixture *f)
+/* Submits one MAP of a file that has no source yet. */
+static void map_new_file(struct controller *c, struct fixture *f)
+{
+	controller_with_ring(c, INLINE);
+	EXPECT_CALL(c->peer, op_ctl_unmap, c->ctl, 0, CTL_PAGES);
+	EXPECT_VALUE(1, CALL(c->peer, op_submit_map, c->ctl, peer_send_fd(c->peer, f->file), 0, 4,
+			     RW));
+	EXPECT_VALUE(0, CALL(c->peer, op_completion, 0));
+}
+
+/* File systems may wait for what they like. */
+static void new_source_of_a_disk_takes_a_thread(struct fixture *f)
 {
 	struct controller c;
-	int file;
 
-	controller_with_ring(&c, f->tc->param);
-	file = EXPECT_CALL(c.peer, op_memfd, CTL_PAGES * PAGE, 100);
-	EXPECT_CALL(c.peer, op_ctl_unmap, c.ctl, 0, CTL_PAGES);
-	EXPECT_VALUE(1, CALL(c.peer, op_submit_map, c.ctl, file, 0, 4, RW));
-	EXPECT_VALUE(0, CALL(c.peer, op_completion, 0));
+	map_new_file(&c, f);
 	assert_true(workers(c.peer->pid, 0) > 0);
+}
+
+static void new_source_of_memory_takes_no_thread(struct fixture *f)
+{
+	struct controller c;
+
+	map_new_file(&c, f);
+	assert_int_equal(workers(c.peer->pid, 0), 0);
 }
 
 /* More than the entry in the table: to populate it, or to ask for X. */
@@ -1273,8 +1287,8 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(known_sources_take_no_thread, "pointer", POINTER),
 	CASE_VARIANT(known_sources_take_no_thread, "inline", INLINE),
 	CASE_VARIANT(known_sources_take_no_thread, "inline, polled", INLINE_POLLED),
-	CASE_VARIANT(new_source_takes_a_thread, "pointer", POINTER),
-	CASE_VARIANT(new_source_takes_a_thread, "inline", INLINE),
+	CASE_ON(new_source_of_a_disk_takes_a_thread, ON_DISK),
+	CASE_ON(new_source_of_memory_takes_no_thread, ON_SHMEM),
 	CASE_VARIANT(asking_for_more_takes_a_thread, "exec", RWX),
 	CASE_VARIANT(asking_for_more_takes_a_thread, "populate", RW | MEMVIEW_MAP_POPULATE),
 	ALL_KINDS(first_map_may_be_by_a_ring),
