@@ -260,6 +260,8 @@ static void exec_right_belongs_to_the_mount(struct fixture *f)
 	EXPECT_OK(mv_map(f->ctl, exec_fd, 0, PAGE, 0, RX));
 	EXPECT_REFUSED(f->ctl, EPERM, mv_map(f->ctl, noexec_fd, 0, PAGE, PAGE, RX));
 	EXPECT_OK(mv_map(f->ctl, noexec_fd, 0, PAGE, PAGE, R));
+	/* Nor with the source that is there now, which the range before has used. */
+	EXPECT_REFUSED(f->ctl, EPERM, mv_map(f->ctl, noexec_fd, 0, PAGE, 2 * PAGE, RX));
 	EXPECT_REFUSED(f->ctl, EACCES, mv_protect(f->ctl, PAGE, PAGE, RX));
 }
 
