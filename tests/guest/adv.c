@@ -188,6 +188,14 @@ void need_overlay(void)
 		SKIP("cannot mount an overlay");
 }
 
+long sleeps_of(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	return get_field(path, "voluntary_ctxt_switches");
+}
+
 bool waits_in_kernel(struct peer *p)
 {
 	/* What runs now and then is not seen to wait each time. */

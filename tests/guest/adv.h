@@ -44,8 +44,9 @@ struct outcome wait_within(struct peer *p, const char *what, const char *file, i
 bool still_busy(struct peer *p);
 /* What a thread does, as proc(5) has it; 0: it is gone. */
 char state_of(pid_t tid);
-/* Does it sleep? */
+/* Does it sleep? And how often has it gone to sleep? */
 bool asleep(struct peer *p);
+long sleeps_of(pid_t pid);
 /* Has it not come back from what it was told, but waits in the kernel, for a while? */
 bool waits_in_kernel(struct peer *p);
 

@@ -288,21 +288,13 @@ static int nr_throttled(void)
 	return nr;
 }
 
-static long sleeps_of(const struct neighbour *n)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", atomic_load(&n->pid));
-	return get_field(path, "voluntary_ctxt_switches");
-}
-
 /* How often has one of them slept since then? */
 static long most_sleeps(void)
 {
 	long most = 0;
 
 	for (int i = 0; i < NEIGHBOURS; i++) {
-		long sleeps = sleeps_of(&neighbours[i]) - neighbours[i].slept;
+		long sleeps = sleeps_of(atomic_load(&neighbours[i].pid)) - neighbours[i].slept;
 
 		most = sleeps > most ? sleeps : most;
 	}
@@ -335,7 +327,7 @@ static void throttled_neighbour(struct fixture *f)
 
 	atomic_store(&shared->loops, 0);
 	for (int i = 0; i < NEIGHBOURS; i++)
-		neighbours[i].slept = sleeps_of(&neighbours[i]);
+		neighbours[i].slept = sleeps_of(atomic_load(&neighbours[i].pid));
 	START(innocent, op_touch_first, own);
 	while (still_busy(innocent) && most_sleeps() < SLEEPS)
 		nap();
