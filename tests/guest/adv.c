@@ -7,6 +7,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 bool mapping_at(unsigned long addr, struct mapping *m)
@@ -186,6 +188,26 @@ void need_overlay(void)
 		SKIP("cannot mount an overlay");
 }
 
+long sleeps_of(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	return get_field(path, "voluntary_ctxt_switches");
+}
+
+bool waits_in_kernel(struct peer *p)
+{
+	/* What runs now and then is not seen to wait each time. */
+	for (int i = 0, times = 0; i < 200 && still_busy(p); i++) {
+		times = state_of(p->pid) == 'D' ? times + 1 : 0;
+		if (times == 10)
+			return true;
+		nap();
+	}
+	return false;
+}
+
 bool put_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -196,6 +218,74 @@ bool put_text(const char *path, const char *text)
 	n = write(fd, text, strlen(text));
 	close(fd);
 	return n == (ssize_t)strlen(text);
+}
+
+/* ---- who has a CPU ---- */
+
+#define HOG_PATIENCE	20	/* seconds */
+
+enum { HOG_BEGINS, HOG_HAS_IT, HOG_ENDS };
+
+long op_pin(const long *a)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (a[0] < 0 || a[0] == cpu)
+			CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
+long op_be_realtime(const long *a)
+{
+	const struct sched_param param = { .sched_priority = (int)a[1] };
+
+	return op_pin(a) || sched_setscheduler(0, SCHED_FIFO, &param);
+}
+
+static long op_hog(const long *a)
+{
+	struct timespec since, now;
+
+	(void)a;
+	clock_gettime(CLOCK_MONOTONIC, &since);
+	atomic_store(&shared->ready, HOG_HAS_IT);
+	while (atomic_load(&shared->ready) != HOG_ENDS) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - since.tv_sec > HOG_PATIENCE)
+			return 0;
+	}
+	return 1;
+}
+
+struct peer *hog_spawn(int cpu)
+{
+	struct peer *hog = peer_spawn();
+
+	assert_true(put_text("/proc/sys/kernel/sched_rt_runtime_us", "-1"));
+	EXPECT_CALL(hog, op_be_realtime, cpu, 50);
+	return hog;
+}
+
+void hog_begin(struct peer *hog)
+{
+	atomic_store(&shared->ready, HOG_BEGINS);
+	START(hog, op_hog);
+	while (atomic_load(&shared->ready) == HOG_BEGINS)
+		usleep(100);
+}
+
+bool hog_end(struct peer *hog)
+{
+	atomic_store(&shared->ready, HOG_ENDS);
+	return check_returned(FINISH(hog, "having a CPU"), "hog", __FILE__, __LINE__);
+}
+
+void hog_reap(struct peer *hog)
+{
+	peer_kill(hog);
+	put_text("/proc/sys/kernel/sched_rt_runtime_us", "950000");
 }
 
 long get_number(const char *path)

@@ -44,8 +44,11 @@ struct outcome wait_within(struct peer *p, const char *what, const char *file, i
 bool still_busy(struct peer *p);
 /* What a thread does, as proc(5) has it; 0: it is gone. */
 char state_of(pid_t tid);
-/* Does it sleep? */
+/* Does it sleep? And how often has it gone to sleep? */
 bool asleep(struct peer *p);
+long sleeps_of(pid_t pid);
+/* Has it not come back from what it was told, but waits in the kernel, for a while? */
+bool waits_in_kernel(struct peer *p);
 
 /* Writes a string to a file below /proc or /sys; false and errno. */
 bool put_text(const char *path, const char *text);
@@ -56,6 +59,19 @@ bool put_text(const char *path, const char *text);
  * TCG go round in the breakpoint that this takes, or find it when it is no more.
  */
 bool set_other_cpus(const char *online);
+/*
+ * Who has a CPU, and nobody else gets it: what runs there stays where it is, in the
+ * middle of a call if the kernel can be preempted there. It gives up after a while,
+ * which is not long enough for the kernel to complain. Since 6.12 who is not realtime
+ * gets a little all the same, after a second.
+ */
+struct peer *hog_spawn(int cpu);
+void hog_begin(struct peer *hog);
+bool hog_end(struct peer *hog);	/* false: it has given up */
+void hog_reap(struct peer *hog);
+long op_pin(const long *a);	/* CPU, or -1: any */
+long op_be_realtime(const long *a);	/* CPU, priority: that of a hog is 50 */
+
 /* The first number in a file, -1 without it. */
 long get_number(const char *path);
 /* Runs a command in the scratch directory, in silence. */

@@ -4,7 +4,8 @@
  * operations and ranges. It may take the time it takes, but nobody else does (R7):
  * not who punches holes into the file, not who faults elsewhere, and who faults in
  * the span that changes can be killed. Nor does a SIGKILL of who called it, or a
- * revocation: they end it, and nothing has changed (R5).
+ * revocation: they end it, and nothing has changed (R5). A revocation that cannot
+ * wait is left to whoever has the view's lock (R8), and not forgotten there (R4).
  */
 #include "adv.h"
 
@@ -106,11 +107,16 @@ static void *run_batch(void *arg)
 	return NULL;
 }
 
-static void batch_start(struct batch *b, int ctl, int file)
+static void *run_batch_on_first_cpu(void *arg)
+{
+	return op_be_realtime(ARGS(0, 1)) ? NULL : run_batch(arg);
+}
+
+static void batch_start(struct batch *b, int ctl, int file, void *(*run)(void *))
 {
 	prepare_batch(file);
 	b->ctl = ctl;
-	assert_int_equal(pthread_create(&b->thread, NULL, run_batch, b), 0);
+	assert_int_equal(pthread_create(&b->thread, NULL, run, b), 0);
 }
 
 /* It has been ended, and says why. */
@@ -275,7 +281,7 @@ static void others_go_on(struct fixture *f)
 	asking = peer_spawn();
 	file = peer_send_fd(calm, f->file);
 	fd = peer_send_fd(asking, f->ctl);
-	batch_start(&b, f->ctl, f->file);
+	batch_start(&b, f->ctl, f->file, run_batch);
 	tid = wait_for_work(f->peer, f->peer_viewfd);
 
 	/* The file is everybody's. */
@@ -363,7 +369,7 @@ static void revocation_does_not_wait(struct fixture *f)
 	EXPECT_OK(lend_all(f->ctl, f->file));
 	check_reads(f);
 	fd = peer_send_fd(other, f->ctl);
-	batch_start(&b, f->ctl, f->file);
+	batch_start(&b, f->ctl, f->file, run_batch);
 	wait_for_work(f->peer, f->peer_viewfd);
 	START(other, op_ctl_revoke, fd);
 	EXPECT_VALUE(0, FINISH(other, "revoke"));
@@ -404,11 +410,134 @@ static void death_does_not_wait(struct fixture *f)
 	close(viewfd);
 }
 
+/* ---- a revocation that does not wait ---- */
+
+static long op_lend_all(const long *a)	/* ctl, file */
+{
+	return lend_all((int)a[0], (int)a[1]);
+}
+
+/* To nowhere: it takes the time that it takes to look, and nothing is copied. */
+static long op_query_all(const long *a)	/* ctl */
+{
+	struct memview_query_info query = {
+		.ranges = 8, .range_size = sizeof(struct memview_range_info),
+	};
+
+	while (!atomic_load(&shared->stop)) {
+		query.mem_offset = 0;
+		query.count = NR_RANGES;
+		ioctl((int)a[0], MEMVIEW_QUERY, &query);
+	}
+	return 0;
+}
+
+static bool is_revoked(int ctl)
+{
+	struct memview_info info;
+
+	EXPECT_OK(mv_info(ctl, &info));
+	return info.state & MEMVIEW_STATE_REVOKED;
+}
+
+/* Stops somebody in the middle of a QUERY: then @asking waits in one for his lock. */
+static void stop_in_query(struct peer *hog, struct peer *asking, int ctl)
+{
+	for (int i = 0; i < 300; i++) {
+		hog_begin(hog);
+		START(asking, op_query_one, ctl);
+		if (waits_in_kernel(asking))
+			return;
+		assert_true(hog_end(hog));
+		EXPECT_VALUE(0, FINISH(asking, "a query"));
+	}
+	fail_msg("nobody was stopped in the middle of a query");
+}
+
+/*
+ * The address space of the controller ends while somebody else has the lock, who
+ * asks what there is and gets no CPU: the queue's worker does not wait for him.
+ */
+static void death_is_left_to_who_has_the_lock(struct fixture *f)
+{
+	struct peer *controller, *slow, *asking, *hog;
+	int ctl, file;
+
+	EXPECT_OK(op_pin(ARGS(1)));
+	controller = peer_spawn();
+	slow = peer_spawn();
+	asking = peer_spawn();
+	ctl = (int)EXPECT_CALL(controller, op_ctl_open, END * PAGE);
+	file = peer_send_fd(controller, f->file);
+	EXPECT_CALL(controller, op_lend_all, ctl, file);
+	/* Else its last close would revoke. */
+	ctl = peer_take_fd(controller, ctl);
+
+	hog = hog_spawn(0);
+	EXPECT_CALL(slow, op_be_realtime, 0, 1);
+	START(slow, op_query_all, peer_send_fd(slow, ctl));
+	stop_in_query(hog, asking, peer_send_fd(asking, ctl));
+	EXPECT_ERRNO(EIO, mv_unmap(ctl, CALM, PAGE, NULL));
+	/* Its exit is not over before that CPU is free, but has come to the view. */
+	kill(controller->pid, SIGKILL);
+	/* It is wanted now, and tried by a worker within a moment. */
+	assert_true(EVENTUALLY(mv_unmap(ctl, CALM, PAGE, NULL) && errno == ESHUTDOWN));
+	for (int i = 0; i < 20; i++)
+		nap();
+	assert_true(still_busy(asking) && !is_revoked(ctl));
+
+	assert_true(hog_end(hog));
+	if (!EVENTUALLY(is_revoked(ctl)))
+		fail_msg("the view of a dead controller stays alive");
+	assert_int_equal(nr_ranges(ctl), 0);
+	atomic_store(&shared->stop, 1);
+	FINISH(asking, "a query during which the controller has died");
+	EXPECT_VALUE(0, FINISH(slow, "query"));
+	peer_kill(controller);
+	hog_reap(hog);
+	EXPECT_OK(op_pin(ARGS(-1)));
+	close(ctl);
+}
+
+/* Who revokes is killed while the lock is somebody's who gets no CPU. */
+static void killed_revocation_is_left_to_who_has_the_lock(struct fixture *f)
+{
+	struct peer *other, *hog;
+	struct batch b;
+	int fd;
+
+	EXPECT_OK(op_pin(ARGS(1)));
+	EXPECT_CALL(f->peer, op_pin, 1);
+	other = peer_spawn();
+	hog = hog_spawn(0);
+	EXPECT_OK(lend_all(f->ctl, f->file));
+	check_reads(f);
+	fd = peer_send_fd(other, f->ctl);
+	batch_start(&b, f->ctl, f->file, run_batch_on_first_cpu);
+	wait_for_work(f->peer, f->peer_viewfd);
+
+	hog_begin(hog);
+	START(other, op_ctl_revoke, fd);
+	assert_true(waits_in_kernel(other));
+	kill_within(other, "a revocation that waits for the batch");
+	READS(f, CALM + 1, WORD(file_page(CALM + 1)));
+	assert_true(hog_end(hog));
+	batch_ends(&b, ESHUTDOWN);
+	if (!EVENTUALLY(is_revoked(f->ctl)))
+		fail_msg("a view that is to be revoked stays alive");
+	assert_int_equal(nr_ranges(f->ctl), 0);
+	peer_kill(f->peer);
+	hog_reap(hog);
+	EXPECT_OK(op_pin(ARGS(-1)));
+}
+
 static const struct test_case cases[] = {
 	CASE(others_go_on),
 	CASE(killed_batch_changes_nothing),
 	CASE(revocation_does_not_wait),
 	CASE(death_does_not_wait),
+	CASE(death_is_left_to_who_has_the_lock),
+	CASE(killed_revocation_is_left_to_who_has_the_lock),
 };
 
 int main(int argc, char **argv)

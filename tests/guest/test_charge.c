@@ -65,19 +65,18 @@ static unsigned long now_ms(void)
 	return (unsigned long)t.tv_sec * 1000 + (unsigned long)t.tv_nsec / 1000000;
 }
 
-static int lent_ctl;
+static int lent_ctl, lent_fd;
 
 /* Bytes of the file, bytes of the view, flags -> view fd: all of it shows the file. */
 static long op_lend_file(const long *a)
 {
-	int fd = memfd_create("lent", MFD_CLOEXEC);
-
+	lent_fd = memfd_create("lent", MFD_CLOEXEC);
 	lent_ctl = mv_open();
-	if (fd < 0 || ftruncate(fd, a[0]) || lent_ctl < 0 ||
+	if (lent_fd < 0 || ftruncate(lent_fd, a[0]) || lent_ctl < 0 ||
 	    mv_set_size(lent_ctl, (uint64_t)a[1]))
 		return -1;
 	for (long at = 0; at < a[1]; at += a[0])
-		if (mv_map(lent_ctl, fd, 0, (uint64_t)a[0], (uint64_t)at, (uint32_t)a[2]))
+		if (mv_map(lent_ctl, lent_fd, 0, (uint64_t)a[0], (uint64_t)at, (uint32_t)a[2]))
 			return -1;
 	return mv_viewfd(lent_ctl);
 }
@@ -249,6 +248,124 @@ static void filling_throttles_no_other_thread(struct fixture *f)
 	(void)f;
 	while (longest_mmap_while_filling() > 1500)
 		assert_in_range(++tries, 0, 2);
+}
+
+/* ---- and the calls of who has lent it ---- */
+
+#define NR_MAPS		30000U	/* in a batch */
+
+/* Offset of a page in the view: its rights come and go, until all is to stop. */
+static void *protect_again(void *arg)
+{
+	const uint64_t page = (uintptr_t)arg;
+
+	for (unsigned long i = 0; !atomic_load(&shared->stop); i++) {
+		if (mv_protect(lent_ctl, page, PAGE, i & 1 ? RW : R))
+			atomic_fetch_add(&shared->bad, 1);
+		atomic_fetch_add(&shared->loops, 1);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static long op_start_protecting(const long *a)
+{
+	return pthread_create(&mapper, NULL, protect_again, (void *)a[0]);
+}
+
+static long op_stop_protecting(const long *a)
+{
+	(void)a;
+	atomic_store(&shared->stop, 1);
+	pthread_join(mapper, NULL);
+	return 0;
+}
+
+/* Bytes of the view: the same page behind them, again and again, in one call. */
+static long op_map_many(const long *a)
+{
+	static struct memview_op ops[NR_MAPS];
+	struct memview_update_info update = {
+		.ops = (uintptr_t)ops, .count = NR_MAPS, .op_size = sizeof(ops[0]),
+	};
+
+	if (mv_set_size(lent_ctl, (uint64_t)a[0] + NR_MAPS * PAGE))
+		return -1;
+	for (uint32_t i = 0; i < NR_MAPS; i++)
+		ops[i] = (struct memview_op){
+			.op = MEMVIEW_OP_MAP, .flags = R, .fd = lent_fd, .size = PAGE,
+			.mem_offset = (uint64_t)a[0] + i * PAGE,
+		};
+	return ioctl(lent_ctl, MEMVIEW_UPDATE, &update);
+}
+
+enum throttled { POPULATING, POPULATING_PEERS, FILLING, MAPPING_MANY };
+
+/* Who is throttled, at what takes him longer than we look. */
+static struct peer *start_throttled(struct peer *controller, struct peer *p,
+				    enum throttled what)
+{
+	const long bytes = what == POPULATING_PEERS || what == MAPPING_MANY ? 2 * MIB : 64 * MIB;
+	const long size = what == POPULATING_PEERS ? 1024 * bytes : bytes;
+	unsigned long view = map_lent(controller, p, bytes, size, RW);
+
+	if (what == POPULATING_PEERS)
+		EXPECT_CALL(controller, op_populate, bytes, 0);
+	EXPECT_CALL(controller, op_start_protecting, size - (long)PAGE);
+	wait_loops(10);
+	group_set("vmm", "memory.high", "1M");
+	switch (what) {
+	case POPULATING:
+		START(controller, op_populate, size, 0);
+		return controller;
+	case POPULATING_PEERS:
+		START(controller, op_populate, size, MEMVIEW_POPULATE_PEERS);
+		return controller;
+	case FILLING:
+		START(p, op_fill_within, view, size / (long)PAGE, 1000000);
+		return p;
+	case MAPPING_MANY:
+		START(controller, op_map_many, size);
+		return controller;
+	}
+	return NULL;
+}
+
+/*
+ * Who is throttled has no lock of the view either: the controller's other thread goes
+ * on with its calls. Who waits is the clock: it sleeps for 2 s once, or for a fiftieth
+ * of a second again and again.
+ */
+static void throttling_holds_up_no_call(struct fixture *f)
+{
+	const long sleeps = f->tc->param == MAPPING_MANY ? 3 : 60;
+	struct peer *controller = peer_spawn(), *p = peer_spawn(), *throttled;
+	int looks = 0;
+
+	group_enter("vmm", controller);
+	group_set("vmm", "memory.high", "max");
+	throttled = start_throttled(controller, p, (enum throttled)f->tc->param);
+	while (still_busy(throttled) && (looks < 4 || f->tc->param == MAPPING_MANY)) {
+		unsigned long calls = atomic_load(&shared->loops);
+		long slept = sleeps_of(throttled->pid);
+
+		while (still_busy(throttled) && sleeps_of(throttled->pid) < slept + sleeps)
+			nap();
+		if (!still_busy(throttled))
+			break;
+		looks++;
+		if (atomic_load(&shared->loops) == calls) {
+			print_stacks(controller->pid);
+			fail_msg("a call waits for who is throttled");
+		}
+	}
+	print_message("# looked %d times\n", looks);
+	/* It has been throttled. */
+	assert_in_range(looks, 2, 1000);
+	group_set("vmm", "memory.high", "max");
+	FINISH(throttled, "what was throttled");
+	EXPECT_CALL(controller, op_stop_protecting, 0);
+	assert_int_equal(atomic_load(&shared->bad), 0);
 }
 
 /* ---- MEMVIEW_MAP_NO_ALLOC ---- */
@@ -424,6 +541,10 @@ static const struct test_case cases[] = {
 	CASE(memory_high_holds_for_peers),
 	CASE(populating_throttles_no_peer),
 	CASE(filling_throttles_no_other_thread),
+	CASE_VARIANT(throttling_holds_up_no_call, "populating", POPULATING),
+	CASE_VARIANT(throttling_holds_up_no_call, "populating peers", POPULATING_PEERS),
+	CASE_VARIANT(throttling_holds_up_no_call, "a peer that fills", FILLING),
+	CASE_VARIANT(throttling_holds_up_no_call, "a batch", MAPPING_MANY),
 	CASE_ON(holes_are_refused, ON_ALL),
 	CASE_ON(what_was_written_back_is_there, ON_ALL),
 	CASE_ON(userfaultfd_is_asked, ON_SHMEM),

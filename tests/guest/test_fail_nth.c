@@ -6,14 +6,16 @@
  * failed, its errno must be one that it documents, nothing may have changed (R5)
  * or be left behind, and the call must work when it is repeated. It may well
  * succeed in spite of the failure, for some allocations have a second try; then
- * all of its effect must be there.
+ * all of its effect must be there. What is not a call's to fail, the allocations of
+ * an invalidation, has a case of its own.
  *
  * Needs a kernel with fault injection (KERNEL=debug or kasan).
  */
-#include "common.h"
+#include "adv.h"
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +29,6 @@
 #define MAX_NTH		20000U
 
 /* ---- Injection ------------------------------------------------------- */
-
-static bool put_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
 
 /* Makes all allocations candidates; NULL, or why this kernel cannot. */
 static const char *injection_prepare(void)
@@ -1327,6 +1317,109 @@ static void fork_with_a_view(struct fixture *f)
 	});
 }
 
+/* ---- Invalidations of a controller ------------------------------------ */
+
+#define INVALIDATING	24		/* at a time; it has room for 16 */
+#define FREED		(256UL << 20)	/* by each, in one call */
+
+static pthread_t invalidating[INVALIDATING];
+
+/* Allocations that cannot wait, of threads that ask for it. */
+static bool fail_nowait(bool on)
+{
+	return put_text(DEBUGFS "failslab/ignore-gfp-wait", "Y") &&
+	       put_text(DEBUGFS "failslab/task-filter", on ? "Y" : "N") &&
+	       put_text(DEBUGFS "failslab/interval", "1") &&
+	       put_text(DEBUGFS "failslab/times", on ? "-1" : "1") &&
+	       put_text(DEBUGFS "failslab/probability", on ? "100" : "0");
+}
+
+/* Of memory that is no source, all the time. A page table of it is never freed. */
+static void *invalidate(void *arg)
+{
+	char *p = mmap(NULL, FREED, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	(void)arg;
+	if (p == MAP_FAILED || madvise(p, FREED, MADV_NOHUGEPAGE) || op_pin(ARGS(0)) ||
+	    !put_text("/proc/thread-self/make-it-fail", "1")) {
+		atomic_fetch_add(&shared->bad, 1);
+		return NULL;
+	}
+	for (unsigned long at = 0; at < FREED; at += HUGE_SIZE)
+		(void)*(volatile char *)(p + at);
+	atomic_fetch_add(&shared->loops, 1);
+	while (!atomic_load(&shared->stop))
+		madvise(p, FREED, MADV_DONTNEED);
+	return NULL;
+}
+
+static long op_invalidate(const long *a)
+{
+	(void)a;
+	for (int i = 0; i < INVALIDATING; i++)
+		if (pthread_create(&invalidating[i], NULL, invalidate, NULL))
+			return -1;
+	while (atomic_load(&shared->loops) + atomic_load(&shared->bad) < INVALIDATING)
+		nap();
+	return atomic_load(&shared->bad) ? -1 : 0;
+}
+
+static long op_invalidate_no_more(const long *a)
+{
+	(void)a;
+	atomic_store(&shared->stop, 1);
+	for (int i = 0; i < INVALIDATING; i++)
+		pthread_join(invalidating[i], NULL);
+	return 0;
+}
+
+/*
+ * More invalidations than a controller has room for, and no memory for any more: of
+ * those nobody knows what they invalidate. Until they have ended no fault takes
+ * anything from any source (R3); then all is as it was. Their threads are stopped in the
+ * middle of it, as many as were there.
+ */
+static void faults_wait_for_what_nobody_knows(struct fixture *f)
+{
+	struct peer *p, *hog;
+	struct controller c;
+	unsigned long view;
+	bool waits = false;
+
+	(void)f;
+	need_injection();
+	EXPECT_OK(op_pin(ARGS(1)));
+	controller_start(&c, 0, RW);
+	p = peer_spawn();
+	view = map_view(p, c.viewfd, PROT_READ);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	hog = hog_spawn(0);
+	assert_true(fail_nowait(true));
+	EXPECT_CALL(c.peer, op_invalidate);
+	for (int i = 0; i < 100 && !waits; i++) {
+		/* What is mapped around it is there already. */
+		EXPECT_CALL(p, op_munmap, view, CTL_PAGES * PAGE);
+		view = map_view(p, c.viewfd, PROT_READ);
+		hog_begin(hog);
+		START(p, op_read, view + PAGE);
+		waits = waits_in_kernel(p);
+		assert_true(hog_end(hog));
+		if (!waits)
+			EXPECT_VALUE(WORD(1), FINISH(p, "a fault"));
+	}
+	START(c.peer, op_invalidate_no_more);
+	FINISH(c.peer, "invalidating");
+	assert_true(fail_nowait(false));
+	hog_reap(hog);
+	EXPECT_OK(op_pin(ARGS(-1)));
+	if (!waits)
+		fail_msg("no fault waits for invalidations that nobody knows");
+	EXPECT_VALUE(WORD(1), FINISH(p, "a fault that has waited for them"));
+	view = map_view(p, c.viewfd, PROT_READ);
+	START(p, op_read, view + 2 * PAGE);
+	EXPECT_VALUE(WORD(2), FINISH(p, "a fault after them"));
+}
+
 /* ---- Loading the module ------------------------------------------------ */
 
 #define MODULE		"memory_view"
@@ -1464,6 +1557,7 @@ static const struct test_case cases[] = {
 	CASE(mmap_of_the_view),
 	CASE(mprotect_of_the_view),
 	CASE(fork_with_a_view),
+	CASE(faults_wait_for_what_nobody_knows),
 	CASE(module_loads_or_leaves_nothing),
 };
 

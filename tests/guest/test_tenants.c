@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,21 +288,13 @@ static int nr_throttled(void)
 	return nr;
 }
 
-static long sleeps_of(const struct neighbour *n)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", atomic_load(&n->pid));
-	return get_field(path, "voluntary_ctxt_switches");
-}
-
 /* How often has one of them slept since then? */
 static long most_sleeps(void)
 {
 	long most = 0;
 
 	for (int i = 0; i < NEIGHBOURS; i++) {
-		long sleeps = sleeps_of(&neighbours[i]) - neighbours[i].slept;
+		long sleeps = sleeps_of(atomic_load(&neighbours[i].pid)) - neighbours[i].slept;
 
 		most = sleeps > most ? sleeps : most;
 	}
@@ -336,7 +327,7 @@ static void throttled_neighbour(struct fixture *f)
 
 	atomic_store(&shared->loops, 0);
 	for (int i = 0; i < NEIGHBOURS; i++)
-		neighbours[i].slept = sleeps_of(&neighbours[i]);
+		neighbours[i].slept = sleeps_of(atomic_load(&neighbours[i].pid));
 	START(innocent, op_touch_first, own);
 	while (still_busy(innocent) && most_sleeps() < SLEEPS)
 		nap();
@@ -358,28 +349,6 @@ static void throttled_neighbour(struct fixture *f)
  * finish: see tests/special for the one that does.)
  */
 #define PREEMPTIONS	60
-#define PATIENCE	10.0	/* seconds, of who has its CPU */
-
-enum { HOG_BEGINS, HOG_HAS_IT, HOG_ENDS };
-
-/* CPU, or -1: any */
-static long op_pin(const long *a)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (a[0] < 0 || a[0] == cpu)
-			CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set);
-}
-
-static long op_be_realtime(const long *a)
-{
-	const struct sched_param param = { .sched_priority = 50 };
-
-	return op_pin(a) || sched_setscheduler(0, SCHED_FIFO, &param);
-}
 
 /* Address, pages: touches all the time. */
 static long op_touch_all(const long *a)
@@ -387,19 +356,6 @@ static long op_touch_all(const long *a)
 	while (!atomic_load(&shared->stop))
 		for (long i = 0; i < a[1]; i++)
 			PROBE(op_read, a[0] + i * (long)PAGE);
-	return 0;
-}
-
-/* Nobody else gets the CPU. -> has it not been told to end? */
-static long op_hog(const long *a)
-{
-	double limit = now() + PATIENCE;
-
-	(void)a;
-	atomic_store(&shared->ready, HOG_HAS_IT);
-	while (atomic_load(&shared->ready) != HOG_ENDS)
-		if (now() > limit)
-			return 1;
 	return 0;
 }
 
@@ -419,34 +375,28 @@ static bool preempts(void)
 /* What was done to the table before the peer got its CPU back waited for nothing. */
 static void preempted_peer(struct fixture *f)
 {
-	struct peer *p = peer_spawn(), *hog = peer_spawn();
+	struct peer *p = peer_spawn(), *hog;
 	unsigned long at;
-	long waited = 0;
+	int waited = 0;
 
 	if (!preempts())
 		SKIP("the kernel is not preempted here (preempt=full)");
-	assert_true(put_text("/proc/sys/kernel/sched_rt_runtime_us", "-1"));
 	set_module_param(f, "fault_around_pages", 1);
 	EXPECT_OK(op_pin(ARGS(1)));
 	EXPECT_CALL(p, op_pin, 0);
-	EXPECT_CALL(hog, op_be_realtime, 0);
+	hog = hog_spawn(0);
 	at = EXPECT_CALL(p, op_mmap, peer_send_fd(p, f->viewfd), VIEW_PAGES / 2 * PAGE,
 			 PROT_READ | PROT_WRITE, 0);
 	START(p, op_touch_all, at, VIEW_PAGES / 2);
 	for (int i = 0; i < PREEMPTIONS; i++) {
 		map_pages(f, 0, 0, VIEW_PAGES / 2, RW);
-		atomic_store(&shared->ready, HOG_BEGINS);
-		START(hog, op_hog);
-		while (atomic_load(&shared->ready) == HOG_BEGINS)
-			usleep(100);
+		hog_begin(hog);
 		unmap_pages(f, 0, VIEW_PAGES / 2);
-		atomic_store(&shared->ready, HOG_ENDS);
-		waited += check_returned(FINISH(hog, "hogging a CPU"), "hog", __FILE__,
-					 __LINE__);
+		waited += !hog_end(hog);
 	}
-	put_text("/proc/sys/kernel/sched_rt_runtime_us", "950000");
+	hog_reap(hog);
 	EXPECT_OK(op_pin(ARGS(-1)));
-	print_message("# %ld of %d unmaps waited for the peer\n", waited, PREEMPTIONS);
+	print_message("# %d of %d unmaps waited for the peer\n", waited, PREEMPTIONS);
 	assert_int_equal(waited, 0);
 }
 

@@ -339,6 +339,13 @@ static void library_calls_work(struct fixture *f)
 	EXPECT_ERRNO(ENOENT, go());
 	if (where)
 		assert_int_equal(memview_arg_failed(&arg), 1);
+	/* More than the kernel takes: it was none of them. */
+	while (memview_batch_count(batch) <= MEMVIEW_BATCH_MAX)
+		assert_int_equal(memview_batch_unmap(batch, 0, PAGE), 0);
+	memview_prep_batch(io_uring_get_sqe(&ring), view, batch, where);
+	EXPECT_ERRNO(EINVAL, go());
+	if (where)
+		assert_int_equal(memview_arg_failed(&arg), MEMVIEW_BATCH_MAX + 1);
 	READS(f, 0, WORD(1));
 	memview_prep_revoke(io_uring_get_sqe(&ring), view);
 	EXPECT_OK(go());
