@@ -320,6 +320,33 @@ static void first_access_of_a_child_is_by_futex(struct fixture *f)
 	EXPECT_SIGBUS((unsigned long)AT(f, 3), CALL(p, op_read, AT(f, 3)));
 }
 
+/* ---- address 0 in a controller ---- */
+
+/*
+ * mprotect(2) of the page at address 0 tells notifiers of a begin, and of no end.
+ * Whatever the driver keeps from begin to end must not add up.
+ */
+static void invalidations_without_end_leave_nothing(struct fixture *f)
+{
+	const int rounds = 20000;
+	volatile char *at = (volatile char *)EXPECT_OK(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+							    MAP_PRIVATE | MAP_ANONYMOUS |
+							    MAP_FIXED, -1, 0));
+	long before;
+
+	map_pages(f, 0, 0, NR, RW);
+	op_fill(ARGS((long)at, 1, 1));
+	before = get_field("/proc/meminfo", "SUnreclaim");
+	for (int i = 0; i < rounds; i++)
+		EXPECT_OK(mprotect((void *)at, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ));
+	/* A small object each would be more than a MiB. */
+	assert_true(get_field("/proc/meminfo", "SUnreclaim") - before < 640);
+	READS(f, 1, WORD(1));
+	unmap_pages(f, 0, NR);
+	READ_SIGBUS(f, 1);
+	EXPECT_OK(munmap((void *)at, PAGE));
+}
+
 static const struct test_case cases[] = {
 	CASE(split_under_a_fault_hides_no_entry),
 	CASE_VARIANT(peers_end_under_a_zap, "exit", EXITS),
@@ -328,6 +355,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(first_access_of_a_child_is_the_kernels, "task work", BY_RING),
 	CASE_VARIANT(first_access_of_a_child_is_the_kernels, "tracer", BY_TRACER),
 	CASE(first_access_of_a_child_is_by_futex),
+	CASE(invalidations_without_end_leave_nothing),
 };
 
 int main(int argc, char **argv)
