@@ -12,6 +12,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NR	16UL	/* pages lent */
@@ -46,8 +48,10 @@ static void *touch(void *arg)
 	int round = 0;
 
 	while (!atomic_load(&shared->stop)) {
-		if (atomic_load(&t->round) == round)
+		if (atomic_load(&t->round) == round) {
+			sched_yield();
 			continue;
+		}
 		round++;
 		spin_for(t->delay);
 		PROBE(op_read, (long)t->at);
@@ -84,41 +88,46 @@ static long op_split_under_a_fault(const long *a)
 		if (mprotect(t.at + (NR - 1) * PAGE, PAGE, PROT_READ))
 			return -1;
 		while (atomic_load(&t.done) != round)
-			;
+			sched_yield();
 		atomic_store(&shared->ready, round);
-		while (atomic_load(&shared->loops) != (unsigned long)round)
+		while (atomic_load(&shared->loops) != (unsigned long)round) {
+			sched_yield();
 			if (atomic_load(&shared->stop))
 				return -1;
+		}
 		o = PROBE(op_read, (long)t.at);
 		if (o.sig != SIGBUS)
 			atomic_fetch_add(&shared->bad, 1);
 		munmap(t.at, NR * PAGE);
 		/* Until the pages are lent again. */
 		atomic_store(&shared->ready, -round);
-		while (atomic_load(&shared->ready))
+		while (atomic_load(&shared->ready)) {
+			sched_yield();
 			if (atomic_load(&shared->stop))
 				return -1;
+		}
 	}
 	atomic_store(&shared->stop, 1);
 	pthread_join(thread, NULL);
 	return 0;
 }
 
-/* A moment, in which nobody sleeps: the rounds are many. */
+/* Without sleeping: the rounds are many. */
 static bool wait_ready(int value)
 {
-	for (unsigned long i = 0; atomic_load(&shared->ready) != value; i++) {
-		if (i > 2000000000UL)
+	time_t start = time(NULL);
+
+	while (atomic_load(&shared->ready) != value) {
+		sched_yield();
+		if (time(NULL) - start > WITHIN_SECONDS)
 			return false;
-		if (!(i & 0xfff))
-			sched_yield();
 	}
 	return true;
 }
 
 static void split_under_a_fault_hides_no_entry(struct fixture *f)
 {
-	const int rounds = 3000;
+	const int rounds = 1000;
 
 	START(f->peer, op_split_under_a_fault, f->peer_viewfd, rounds);
 	for (int round = 1; round <= rounds; round++) {
