@@ -613,6 +613,40 @@ static void harass_by_failed_fork(struct harasser *h)
 	(void)h;
 }
 
+#define BEYOND_MEMORY	(1UL << 40)
+
+/*
+ * Maps the view once more, and above it what no fork(2) has memory for: that ends in
+ * the middle, when it has copied what is below.
+ */
+static bool map_below_too_much(struct harasser *h)
+{
+	static const char overcommit[] = "/proc/sys/vm/overcommit_memory";
+	char *room = mmap(NULL, h->len + BEYOND_MEMORY, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *much;
+
+	if (room == MAP_FAILED || room > h->at || !put_text(overcommit, "1"))
+		return false;
+	much = mmap(room + h->len, BEYOND_MEMORY, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	h->at = room;
+	map_again(h, 0);
+	return put_text(overcommit, "0") && much != MAP_FAILED;
+}
+
+static void harass_by_half_a_fork(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	if (pid > 0 || errno != ENOMEM)
+		atomic_fetch_add(&shared->bad, 1);
+}
+
 static void harass_once(struct harasser *h)
 {
 	static const int prots[] = { PROT_READ, PROT_NONE, PROT_READ | PROT_WRITE,
@@ -735,6 +769,9 @@ static void harass_once(struct harasser *h)
 	case BY_FAILED_FORK:
 		harass_by_failed_fork(h);
 		break;
+	case BY_HALF_A_FORK:
+		harass_by_half_a_fork();
+		break;
 	}
 }
 
@@ -743,6 +780,18 @@ static void *harass(void *arg)
 	while (!atomic_load(&shared->stop))
 		harass_once(arg);
 	return NULL;
+}
+
+static void harass_pages(long at, long nr)
+{
+	for (long i = 0; i < nr; i++) {
+		struct outcome o = PROBE(harass_page, at + i * PAGE);
+
+		if (o.sig)
+			atomic_fetch_add(&shared->faults, 1);
+		else
+			atomic_fetch_add(&shared->bad, o.ret);
+	}
 }
 
 long op_harass(const long *a)
@@ -756,21 +805,18 @@ long op_harass(const long *a)
 	h.pkey = h.how == BY_PKEY ? pkey_alloc(0, 0) : -1;
 	/* The gap left by mremap(2) may be taken by nobody: no other mmap runs. */
 	h.away = mmap(NULL, h.len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (h.how == BY_HALF_A_FORK && !map_below_too_much(&h))
+		return -1;
 	if (h.away == MAP_FAILED || pthread_create(&thread, NULL, harass, &h))
 		return -1;
 	while (!atomic_load(&shared->stop)) {
-		for (long i = 0; i < a[1]; i++) {
-			struct outcome o = PROBE(harass_page, a[0] + i * PAGE);
-
-			if (o.sig)
-				atomic_fetch_add(&shared->faults, 1);
-			else
-				atomic_fetch_add(&shared->bad, o.ret);
-		}
+		harass_pages((long)h.at, a[1]);
+		if (h.how == BY_HALF_A_FORK)
+			harass_pages(a[0], a[1]);
 		atomic_fetch_add(&shared->loops, 1);
 	}
 	pthread_join(thread, NULL);
-	return 0;
+	return h.how == BY_HALF_A_FORK ? munmap(h.at, h.len + BEYOND_MEMORY) : 0;
 }
 
 void check_taken(struct fixture *f, char *plain, unsigned long nr, bool narrow)

@@ -134,6 +134,8 @@ long op_write_protect(const long *a);	/* userfaultfd, address, length, on or off
  * Address, pages, way, view fd: writes SECRET into each page all the time, and looks
  * at each first; CANARY, which only is there while nothing is lent, is one more in
  * shared->bad. The way is what a second thread does to the mapping meanwhile.
+ * BY_HALF_A_FORK takes a second mapping along, further down, and none of the first
+ * comes to be in the child.
  */
 #define CANARY		0xca9a9ca9a9ca9a9cULL
 long op_harass(const long *a);
@@ -142,7 +144,7 @@ enum harassment {
 	BY_NOTHING, BY_MPROTECT, BY_SPLIT, BY_MREMAP, BY_MADVISE, BY_MLOCK,
 	BY_CLEAR_REFS, BY_PKEY, BY_REMAP_FILE_PAGES, BY_UFFD, BY_FORK,
 	BY_MUNMAP, BY_MAP_FIXED, BY_SHRINK, BY_FAILED_MOVE, BY_DUPLICATE, BY_POLICY,
-	BY_EXEC, BY_CHILDS_EXIT, BY_FAILED_FORK, BY_OOM,
+	BY_EXEC, BY_CHILDS_EXIT, BY_FAILED_FORK, BY_HALF_A_FORK, BY_OOM,
 };
 
 /* The peers' loops that run now, in check_taken(), must lose the first pages. */

@@ -10,6 +10,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum end { EXITS, KILLED, EXECS };
@@ -389,6 +391,124 @@ static void module_is_not_removed_under_a_blocked_fault(struct fixture *f)
 	EXPECT_OK(syscall(SYS_delete_module, "memory_view", O_NONBLOCK));
 	EXPECT_OK(syscall(SYS_finit_module, module, params, 0));
 	close(EXPECT_OK(mv_open()));
+}
+
+#define HOG_SECONDS 2
+
+/* -1: on any */
+static void run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int i = 0; i < CPU_SETSIZE; i++)
+		if (cpu < 0 || i == cpu)
+			CPU_SET(i, &set);
+	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+/* Lets nothing else of the kernel's threads run on its CPU for a while. */
+static long op_hog(const long *a)
+{
+	const struct sched_param param = { .sched_priority = 50 }, none = { 0 };
+	struct timespec start, now;
+
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		return -1;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	atomic_store(&shared->ready, 1);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (now.tv_sec - start.tv_sec < a[0]);
+	return sched_setscheduler(0, SCHED_OTHER, &none);
+}
+
+static void six_peers_start(struct controller *c, struct peer **p)
+{
+	for (int i = 0; i < 6; i += 2) {
+		unsigned long view;
+
+		p[i] = peer_spawn();
+		view = map_view(p[i], c->viewfd, PROT_READ | PROT_WRITE);
+		/* A child, whose first access comes now. */
+		p[i + 1] = peer_fork(p[i]);
+		assert_non_null(p[i + 1]);
+		START(p[i], op_scan, view, CTL_PAGES, 0);
+		START(p[i + 1], op_scan, view, CTL_PAGES, 0);
+	}
+}
+
+/*
+ * What is left of peers and controllers when they are dead, works, notifiers and what
+ * RCU is still to free, ends before the module's code does. So does what a process
+ * has that was a controller, and lives: another has closed the control fd. And what
+ * one has that was a peer: now and then the first CPU, which SRCU has call back, has
+ * no time for that.
+ */
+static void module_is_removed_right_after_its_users(struct fixture *f)
+{
+	int module = open("/run/guest/memory_view.ko", O_RDONLY | O_CLOEXEC);
+	bool cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	struct peer *other;
+	char params[512];
+
+	if (module < 0)
+		SKIP("no module to load again");
+	module_params(params, sizeof(params));
+	put_text("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+	run_on(0);
+	other = peer_spawn();
+	peer_kill(f->peer);
+	close(f->viewfd);
+	close(f->ctl);
+	f->ctl = f->viewfd = -1;
+
+	for (int round = 0; round < 12; round++) {
+		bool hog = cpus && round % 4 == 3, gone = false;
+		struct controller c;
+		struct peer *p[6], *last;
+		unsigned long view;
+		int ctl, fd;
+
+		ctl = EXPECT_OK(mv_open());
+		EXPECT_OK(mv_set_size(ctl, CTL_PAGES * PAGE));
+		EXPECT_OK(mv_map(ctl, f->file, 0, CTL_PAGES * PAGE, 0, RW));
+		fd = peer_send_fd(other, ctl);
+		close(ctl);
+		EXPECT_CALL(other, op_close, fd);
+		run_on(hog ? 1 : -1);
+		controller_start(&c, 0, RW);
+		six_peers_start(&c, p);
+		last = peer_spawn();
+		view = map_view(last, c.viewfd, PROT_READ);
+		close(c.viewfd);
+		wait_loops(round % 3);
+		START(c.peer, op_flip, c.ctl, c.fd);
+		for (int i = 0; i < 6; i++)
+			kill(p[i]->pid, SIGKILL);
+		kill(c.peer->pid, SIGKILL);
+		for (int i = 0; i < 6; i++)
+			peer_kill(p[i]);
+		peer_kill(c.peer);
+		if (hog) {
+			atomic_store(&shared->ready, 0);
+			START(other, op_hog, HOG_SECONDS);
+			assert_true(EVENTUALLY(atomic_load(&shared->ready)));
+		}
+		EXPECT_CALL(last, op_munmap, view, CTL_PAGES * PAGE);
+		/* The very moment in which nobody uses it any more. */
+		for (long i = 0; i < 10000000 && !gone; i++)
+			gone = !syscall(SYS_delete_module, "memory_view", O_NONBLOCK);
+		assert_true(gone);
+		if (hog)
+			EXPECT_VALUE(0, FINISH(other, "taking all of a CPU"));
+		peer_kill(last);
+		EXPECT_OK(syscall(SYS_finit_module, module, params, 0));
+	}
+	put_text("/proc/sys/kernel/sched_rt_runtime_us", "950000");
+	run_on(-1);
+	close(EXPECT_OK(mv_open()));
+	close(module);
 }
 
 /* ---- a process that maps for the first time ---- */
@@ -942,6 +1062,7 @@ static const struct test_case cases[] = {
 	CASE(everything_is_closed_during_a_blocked_fault),
 	CASE_VARIANT(module_is_not_removed_under_a_blocked_fault, "control fd closed", EXITS),
 	CASE_VARIANT(module_is_not_removed_under_a_blocked_fault, "controller killed", KILLED),
+	CASE(module_is_removed_right_after_its_users),
 	CASE(two_threads_map_first_and_at_once),
 	CASE_VARIANT(program_cannot_use_the_view_of_the_one_before, "lent", 0),
 	CASE_VARIANT(program_cannot_use_the_view_of_the_one_before, "nothing lent", 1),

@@ -19,6 +19,15 @@
 
 /* ---- while rights are taken ---- */
 
+/* In the lowest pages, where vm.mmap_min_addr lets root: the span begins with 0. */
+#define AT_0	0x100
+
+static long op_mmap_at_0(const long *a)
+{
+	return (long)mmap(NULL, a[1], PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			  (int)a[0], 0);
+}
+
 static void taken_from_a_peer_that_changes_its_mapping(struct fixture *f)
 {
 	char *plain = map_file(f, PROT_READ | PROT_WRITE);
@@ -48,7 +57,12 @@ static void taken_from_a_peer_that_changes_its_mapping(struct fixture *f)
 			SKIP("no cgroup with pids and memory: %s", strerror(errno));
 	}
 	map_pages(f, 0, 0, NR, RW);
-	START(f->peer, op_harass, f->view, NR, f->tc->param, f->peer_viewfd);
+	if (f->tc->param & AT_0) {
+		EXPECT_CALL(f->peer, op_munmap, f->view, VIEW_PAGES * PAGE);
+		f->view = EXPECT_CALL(f->peer, op_mmap_at_0, f->peer_viewfd, NR * PAGE);
+		assert_int_equal(f->view, 0);
+	}
+	START(f->peer, op_harass, f->view, NR, f->tc->param & ~AT_0, f->peer_viewfd);
 	for (int i = 0; i < 12; i++)
 		check_taken(f, plain, NR, i & 1);
 	wait_loops(2);
@@ -59,6 +73,10 @@ static void taken_from_a_peer_that_changes_its_mapping(struct fixture *f)
 	/* It has been at it, and is again with its rights in the end. */
 	CALL(f->peer, op_mprotect, f->view, NR * PAGE, PROT_READ | PROT_WRITE);
 	WRITES(f, 0, 1);
+	/* Of its children, those that never ran included, nothing is left. */
+	assert_true(EVENTUALLY(fdinfo(f->ctl, "peers") == 1));
+	unmap_pages(f, 0, NR);
+	READ_SIGBUS(f, 0);
 }
 
 /* The control: what is written to plain memory arrives, whenever. */
@@ -740,6 +758,11 @@ static void protection_keys_stay_with_the_mapping(struct fixture *f)
 	  .run = taken_from_a_peer_that_changes_its_mapping, .variant = #way, \
 	  .param = way, .backings = ON(MEMFD) | ON(HUGETLB) | ON(EXT4) }
 
+#define HARASS_AT_0(way) \
+	{ .name = "taken_from_a_peer_that_changes_its_mapping", \
+	  .run = taken_from_a_peer_that_changes_its_mapping, .variant = #way " at address 0", \
+	  .param = way | AT_0, .backings = ON(MEMFD) | ON(HUGETLB) }
+
 #define CHANGED(how) \
 	{ .name = "taken_after_a_change", .run = taken_after_a_change, \
 	  .variant = #how, .param = how }, \
@@ -767,7 +790,15 @@ static const struct test_case cases[] = {
 	HARASS(BY_EXEC),
 	HARASS(BY_CHILDS_EXIT),
 	HARASS(BY_FAILED_FORK),
+	HARASS(BY_HALF_A_FORK),
 	HARASS(BY_OOM),
+	HARASS_AT_0(BY_MPROTECT),
+	HARASS_AT_0(BY_SPLIT),
+	HARASS_AT_0(BY_MREMAP),
+	HARASS_AT_0(BY_MUNMAP),
+	HARASS_AT_0(BY_MAP_FIXED),
+	HARASS_AT_0(BY_SHRINK),
+	HARASS_AT_0(BY_CHILDS_EXIT),
 	CHANGED(UNMAP_MIDDLE),
 	CHANGED(UNMAP_BEGIN),
 	CHANGED(UNMAP_END),

@@ -7,9 +7,12 @@
 #include "adv.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -695,6 +698,138 @@ static void peer_out_of_memory_lets_go(struct fixture *f)
 	rmdir(group);
 }
 
+/* ---- the OOM reaper ---- */
+
+/* Of the mapping at @addr, 0: of the stack, in KiB, or -1 */
+static long resident_at(pid_t pid, pid_t tid, unsigned long addr)
+{
+	bool here = false;
+	char path[64], line[256];
+	long kib = -1;
+	FILE *smaps;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/smaps", pid, tid);
+	smaps = fopen(path, "re");
+	while (smaps && kib < 0 && fgets(line, sizeof(line), smaps)) {
+		unsigned long start, end;
+
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = addr ? start <= addr && addr < end : !!strstr(line, "[stack]");
+		else if (here && sscanf(line, "Rss: %ld", &kib) != 1)
+			kib = -1;
+	}
+	if (smaps)
+		fclose(smaps);
+	return kib;
+}
+
+struct writer {
+	int fd;
+	atomic_int tid;
+};
+
+static void *write_word(void *arg)
+{
+	struct writer *w = arg;
+
+	atomic_store(&w->tid, gettid());
+	file_set_word(w->fd, 0, 1);
+	return NULL;
+}
+
+/* fd -> the thread that writes there */
+static long op_write_in_a_thread(const long *a)
+{
+	static struct writer writer;
+	pthread_t thread;
+
+	writer.fd = (int)a[0];
+	if (pthread_create(&thread, NULL, write_word, &writer))
+		return -1;
+	while (!atomic_load(&writer.tid))
+		nap();
+	return atomic_load(&writer.tid);
+}
+
+/*
+ * A process that is killed for lack of memory, and cannot exit: the kernel reaps its
+ * private pages, and takes a shared mapping of what is open for reading for such. It
+ * cannot wait for the driver then: what no peer has it gets, the rest stays until the
+ * exit. The process is a peer of another view, too.
+ */
+static void reaper_takes_nothing_that_a_peer_has(struct fixture *f)
+{
+	enum backing other = f->backing == EXT4 ? XFS : EXT4;
+	bool lent = f->tc->param;
+	struct peer *c, *p, *thawer = peer_spawn();
+	unsigned long view, source, anon;
+	const char *why = backing_prepare(other);
+	struct outcome o = { .died = true };
+	int ctl, fd, viewfd, frozen;
+	bool reaped = false;
+	long left = -1;
+	pid_t tid;
+
+	if (why)
+		SKIP("%s", why);
+	frozen = backing_create(other, PAGE);
+	assert_true(frozen >= 0);
+	EXPECT_OK(fsync(f->file));
+	map_pages(f, 0, 0, NR, R);
+
+	c = peer_spawn();
+	fd = peer_send_fd(c, backing_reopen(f->file, O_RDONLY));
+	ctl = EXPECT_CALL(c, op_ctl_open, CTL_PAGES * PAGE);
+	EXPECT_CALL(c, op_ctl_map, ctl, fd, 0, CTL_PAGES, 0, R);
+	fd = EXPECT_CALL(c, op_ctl_viewfd, ctl);
+	viewfd = peer_take_fd(c, fd);
+	p = peer_spawn();
+	view = map_view(p, viewfd, PROT_READ);
+	EXPECT_VALUE(WORD(1), CALL(p, op_read, view + PAGE));
+	source = EXPECT_CALL(c, op_ctl_source, ctl, 0);
+	assert_true(resident_at(c->pid, c->pid, source) > 0);
+	if (!lent)
+		EXPECT_CALL(c, op_ctl_unmap, ctl, 0, CTL_PAGES);
+	EXPECT_VALUE(WORD(1), CALL(c, op_read, map_view(c, f->viewfd, PROT_READ) + PAGE));
+
+	enter_group(c, "4M", "0");
+	anon = EXPECT_CALL(c, op_mmap, -1, BIG_PAGES * PAGE, PROT_READ | PROT_WRITE, 0,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	fd = peer_send_fd(c, frozen);
+	EXPECT_OK(ioctl(frozen, FIFREEZE, 0));
+	START(thawer, op_thaw, peer_send_fd(thawer, frozen));
+	/* Nothing may end the case before it is thawed. */
+	tid = (pid_t)CALL(c, op_write_in_a_thread, fd).ret;
+	if (EVENTUALLY(state_of(tid) == 'D')) {
+		START(c, op_fill, anon, BIG_PAGES, 1);
+		/* First and last of the mappings, whichever way it goes through them. */
+		reaped = EVENTUALLY(!resident_at(c->pid, tid, anon) &&
+				    !resident_at(c->pid, tid, 0));
+		left = lent || !EVENTUALLY(!resident_at(c->pid, tid, source)) ?
+		       resident_at(c->pid, tid, source) : 0;
+		/* It is dropped if no page table is known to have it. */
+		put_text("/proc/sys/vm/drop_caches", "1");
+		file_set_word(f->file, PAGE, SECRET);
+		o = CALL(p, op_read, view + PAGE);
+	}
+	atomic_store(&shared->ready, 1);
+	EXPECT_VALUE(1, FINISH(thawer, "thawing"));
+	assert_true(reaped);
+	if (lent) {
+		assert_true(left > 0);
+		EXPECT_VALUE(SECRET, o);
+	} else {
+		assert_int_equal(left, 0);
+		EXPECT_SIGBUS(view + PAGE, o);
+	}
+	unmap_pages(f, 0, NR);
+	peer_kill(c);
+	assert_true(EVENTUALLY(CALL(p, op_read, view + PAGE).sig == SIGBUS));
+	rmdir(group);
+	close(viewfd);
+	close(frozen);
+}
+
 /* ---- core dumps ---- */
 
 #define CORE_FILTER "/proc/self/coredump_filter"
@@ -776,6 +911,10 @@ static const struct test_case cases[] = {
 	CASE(controller_out_of_memory_is_killed_not_the_peer),
 	CASE(peer_is_not_charged_for_the_view),
 	CASE(peer_out_of_memory_lets_go),
+	{ .name = "reaper_takes_nothing_that_a_peer_has", .param = true, .variant = "lent",
+	  .run = reaper_takes_nothing_that_a_peer_has, .backings = ON_DISK },
+	{ .name = "reaper_takes_nothing_that_a_peer_has", .param = false, .variant = "idle",
+	  .run = reaper_takes_nothing_that_a_peer_has, .backings = ON_DISK },
 	CASE(core_dump_has_nothing_of_the_view),
 };
 
