@@ -434,10 +434,14 @@ static bool memview_vma_shows(struct vm_area_struct *vma, unsigned long addr,
 	       memview_vma_page(vma, addr) == page;
 }
 
-/* Can a mapping of that kind be mirrored? */
+/*
+ * Can a mapping of that kind be mirrored? At address 0 not: mprotect(2) tells
+ * notifiers of no end there, and faults would wait for it.
+ */
 static bool memview_vma_is_fit(struct vm_area_struct *vma)
 {
-	return !(vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) &&
+	return vma->vm_start &&
+	       !(vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) &&
 	       !IS_DAX(file_inode(vma->vm_file));
 }
 

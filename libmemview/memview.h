@@ -328,6 +328,7 @@ int memview_map(struct memview *view, uint64_t mem_offset, int fd,
  * -EINVAL: @addr is not page aligned; something else than this span of the file
  *	is mapped in some of the span, or it is mapped MAP_PRIVATE;
  * -EFAULT: nothing is mapped in some of the span, or it changed meanwhile;
+ * -ENODEV: the mapping begins at address 0;
  * -EACCES: some of the span is mapped without PROT_READ or, with MEMVIEW_WRITE,
  *	without PROT_WRITE;
  * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_ADOPT

@@ -825,6 +825,28 @@ static void bad_addresses(struct fixture *f)
 	EXPECT_OK(munmap(room, f->file_size + 4 * HUGE_SIZE));
 }
 
+/*
+ * The kernel tells of no end of mprotect(2) at address 0, so that peers' faults would
+ * wait for it. Where that page is cut off, what remains is as good as any.
+ */
+static void mapping_at_address_0(struct fixture *f)
+{
+	size_t len = f->file_size;
+	char *at;
+
+	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->file, 0);
+	assert_null(at);
+	EXPECT_REFUSED(f->ctl, ENODEV, mv_adopt(f->ctl, f->file, PAGE, PAGE, 0, RW,
+						at + PAGE));
+	EXPECT_OK(munmap(at, PAGE));
+	EXPECT_OK(mv_adopt(f->ctl, f->file, PAGE, PAGE, 0, RW, at + PAGE));
+	READS(f, 0, WORD(1));
+	EXPECT_OK(mprotect(at + PAGE, PAGE, PROT_READ));
+	READS(f, 0, WORD(1));
+	EXPECT_OK(munmap(at + PAGE, len - PAGE));
+	READ_SIGBUS(f, 0);
+}
+
 static void mappings_of_something_else(struct fixture *f)
 {
 	size_t len = f->file_size;
@@ -1061,6 +1083,7 @@ static const struct test_case cases[] = {
 	CASE(mapping_that_changes_while_it_is_adopted),
 	CASE_ON(source_of_the_driver, ON(MEMFD) | ON(HUGETLB)),
 	CASE_ON(bad_addresses, ON_TESTED),
+	CASE_ON(mapping_at_address_0, ON_SHMEM),
 	CASE_ON(mappings_of_something_else, ON_TESTED),
 	CASE_ON(rights_of_mapping_and_file, ON_ALL),
 	CASE_ON(sealed_file, ON_SEALABLE),

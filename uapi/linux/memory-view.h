@@ -456,7 +456,8 @@ struct memview_sqe_cmd {
  * EEXIST: part of the span is mapped, and no %MEMVIEW_MAP_REPLACE.
  * EBADF: fd is not an open file, or was opened with O_PATH.
  * ENODEV: fd is not a regular file or cannot be mirrored (pipe, socket,
- * directory, device, view fd, memfd_secret, DAX).
+ * directory, device, view fd, memfd_secret, DAX); %MEMVIEW_MAP_ADOPT and the
+ * mapping begins at address 0.
  * EACCES: fd is not open for reading; %MEMVIEW_MAP_WRITE and fd is not open
  * for writing; the file is append-only and fd open for writing;
  * %MEMVIEW_MAP_ADOPT and some of the span at addr is mapped without PROT_READ
