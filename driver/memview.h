@@ -861,6 +861,8 @@ struct memview_attach *memview_attach_alloc(struct memview *view,
 struct memview_attach *memview_attach_get(struct memview *view,
 					  struct memview_segment *segment,
 					  struct memview_attach **spare);
+struct memview_attach *memview_attach_relist(struct memview *view,
+					     struct memview_attach *attach);
 void memview_attach_put(struct memview_attach *attach);
 void memview_attach_done(struct memview_attach *attach);
 void memview_attach_put_list(struct list_head *idle);

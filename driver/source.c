@@ -1263,18 +1263,42 @@ struct memview_attach *memview_attach_find(struct memview *view,
 	rcu_read_lock();
 	attach = list_first_or_null_rcu(&view->attaches, struct memview_attach,
 					view_node);
-	if (attach) {
-		segment = attach->segment;
-		/* What is checked counts if there is a reference to be had then. */
-		if (segment->mirror != mirror ||
-		    !memview_segment_covers(segment, edit) ||
-		    !memview_segment_matches(segment, edit) ||
-		    ((edit->flags & MEMVIEW_MAP_EXEC) &&
-		     !READ_ONCE(segment->exec_ok)) ||
-		    !kref_get_unless_zero(&attach->ref))
-			attach = NULL;
-	}
+	/* RCU keeps it, and its segment, but not that one's files (6.12). */
+	if (attach && !kref_get_unless_zero(&attach->ref))
+		attach = NULL;
 	rcu_read_unlock();
+	if (!attach)
+		return NULL;
+	segment = attach->segment;
+	if (segment->mirror == mirror &&
+	    memview_segment_covers(segment, edit) &&
+	    memview_segment_matches(segment, edit) &&
+	    (!(edit->flags & MEMVIEW_MAP_EXEC) || READ_ONCE(segment->exec_ok)))
+		return attach;
+	memview_attach_put(attach);
+	return NULL;
+}
+
+/* As one found without a lock, which may have lost its last range since. */
+struct memview_attach *memview_attach_relist(struct memview *view,
+					     struct memview_attach *attach)
+{
+	struct memview_attach *other;
+
+	lockdep_assert_held(&view->ops_lock);
+
+	if (!list_empty(&attach->view_node))
+		return attach;
+	list_for_each_entry(other, &view->attaches, view_node) {
+		if (other->segment == attach->segment) {
+			kref_get(&other->ref);
+			memview_attach_put(attach);
+			return other;
+		}
+	}
+	spin_lock(&view->lock);
+	list_add_rcu(&attach->view_node, &view->attaches);
+	spin_unlock(&view->lock);
 	return attach;
 }
 

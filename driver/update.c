@@ -152,8 +152,12 @@ static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
 		return 0;
 	if (edit->last >= memview_size(view) >> PAGE_SHIFT)
 		return -ERANGE;
-	if (edit->kind != MEMVIEW_EDIT_MAP || edit->attach)
+	if (edit->kind != MEMVIEW_EDIT_MAP)
 		return 0;
+	if (edit->attach) {
+		edit->attach = memview_attach_relist(view, edit->attach);
+		return 0;
+	}
 	if (before && before->attach && before->segment == edit->segment) {
 		edit->attach = before->attach;
 		kref_get(&edit->attach->ref);
