@@ -295,11 +295,11 @@ static bool memview_fault_scanned(const struct mm_struct *mm)
 /*
  * NUMA balancing takes the rights of entries of the source, to see who touches the
  * page. hmm_range_fault() gives the page of such an entry without HMM_PFN_VALID, and
- * of nothing else: what is empty or swapped out has no page, and a VMA that may not
- * be read has HMM_PFN_ERROR. The source's fault would only give back the rights that
- * the VMA has for new entries (do_numa_page()), and that for one page at a time. So
- * the neighbours in the window have them at once. The page that faulted takes the
- * source's fault: that is the hint which NUMA balancing waits for.
+ * of nothing else: an empty or swapped-out entry has no page, and a VMA that may not
+ * be read has HMM_PFN_ERROR. The source's fault, do_numa_page(), would give back the
+ * rights that the VMA has for new entries, or more, and that for one page at a time.
+ * So the neighbours in the window have these rights at once. The page that faulted
+ * takes the source's fault: that is the hint which NUMA balancing waits for.
  */
 static void memview_fault_take_hints(struct memview_fault *fault,
 				     struct vm_area_struct *source_vma,

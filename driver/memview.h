@@ -222,7 +222,8 @@ struct memview_notes {
  * @lock: table against invalidations, and faults that insert; a spinlock, held
  *	for a bounded piece of work
  * @table: the ranges, by page of the view
- * @attaches: the segments the ranges map, most recent first
+ * @attaches: the segments the ranges map, most recent first. Who reads without
+ *	memview.lock, under RCU, looks at the first entry only.
  * @nr_ranges: entries of @table
  * @table_seq: odd while @table changes: proves a look-up that is made without
  *	@lock

@@ -1088,13 +1088,15 @@ memview_segment_make(struct memview_mirror *mirror,
 static struct memview_segment *
 memview_segment_new(struct memview_mirror *mirror,
 		    const struct memview_edit *edit,
-		    const struct memview_segment_others *others)
+		    const struct memview_segment_others *others, bool nowait)
 {
 	struct memview_segment *segment;
 
 	lockdep_assert_held(&mirror->make_lock);
 
 	if (READ_ONCE(mirror->nr_segments) >= READ_ONCE(memview_max_sources)) {
+		if (nowait)
+			return ERR_PTR(-EAGAIN);
 		memview_source_collect(mirror, true, true);
 		if (READ_ONCE(mirror->nr_segments) >=
 		    READ_ONCE(memview_max_sources))
@@ -1146,18 +1148,20 @@ static int memview_segment_probe_exec(struct memview_segment *segment,
 
 /*
  * Can a segment be made in a call that must not wait? Of memory, while nobody has
- * the mmap_lock. (What is locked in between is waited for: the controller's own
- * doing, and it can be killed.) Other file systems are asked what they make of it,
- * and may ask a server.
+ * a lock that mmap(2) takes. (Where one is taken in between, the call waits as
+ * mmap(2) does.) Other file systems are asked what they make of it, and may ask a
+ * server.
  */
 static bool memview_segment_is_quick(struct memview_mirror *mirror,
 				     const struct memview_edit *edit)
 {
+	struct address_space *mapping = edit->file->f_mapping;
+
 	return !(edit->flags & (MEMVIEW_MAP_ADOPT | MEMVIEW_MAP_EXEC)) &&
-	       shmem_mapping(edit->file->f_mapping) &&
+	       shmem_mapping(mapping) &&
 	       !(current->mm->def_flags & VM_LOCKED) &&
 	       !rwsem_is_locked(&mirror->mm->mmap_lock) &&
-	       READ_ONCE(mirror->nr_segments) < READ_ONCE(memview_max_sources);
+	       !rwsem_is_locked(&mapping->i_mmap_rwsem);
 }
 
 /* A segment that was not found, or that others have made meanwhile. To be used. */
@@ -1177,7 +1181,7 @@ memview_source_make(struct memview_mirror *mirror,
 	}
 	segment = memview_segment_find(mirror, edit, &others);
 	if (!segment)
-		segment = memview_segment_new(mirror, edit, &others);
+		segment = memview_segment_new(mirror, edit, &others, nowait);
 	mutex_unlock(&mirror->make_lock);
 	return segment;
 }

@@ -7,7 +7,9 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -369,6 +371,68 @@ static void ranges_in_order_need_few_mappings(struct fixture *f)
 	close(fd);
 }
 
+/* ---- how often a view is attached to a source ---- */
+
+#define BESIDE	4096U	/* steps of a batch, every second of which takes long to check */
+#define PIECES	1000UL	/* mappings that one of these looks at */
+
+static int beside_ctl, beside_fd;
+
+/* Takes the source's last range away, and gives it another. */
+static void *unmap_and_map(void *stop)
+{
+	while (!atomic_load((atomic_bool *)stop)) {
+		mv_unmap(beside_ctl, 0, PAGE, NULL);
+		mv_map(beside_ctl, beside_fd, 0, PAGE, 0, RW);
+	}
+	return NULL;
+}
+
+/*
+ * A batch finds, step by step, how the view is attached to a source. Meanwhile the
+ * view loses that and is attached anew; in the end it is attached once.
+ */
+static void batch_beside_calls_attaches_once(struct fixture *f)
+{
+	struct memview_op *ops = calloc(BESIDE, sizeof(*ops));
+	struct memview_update_info update = {
+		.ops = (uintptr_t)ops, .count = BESIDE, .op_size = sizeof(*ops),
+	};
+	int pieces = backing_create(MEMFD, PIECES * PAGE);
+	atomic_bool stop = false;
+	pthread_t thread;
+	char *at;
+
+	beside_ctl = f->ctl;
+	beside_fd = backing_create(MEMFD, PAGE);
+	at = mmap(NULL, PIECES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, pieces, 0);
+	assert_true(ops && pieces >= 0 && beside_fd >= 0 && at != MAP_FAILED);
+	for (unsigned long i = 0; i < PIECES; i += 2)
+		EXPECT_OK(madvise(at + i * PAGE, PAGE, MADV_DONTDUMP));
+	EXPECT_OK(mv_set_size(f->ctl, (BESIDE * PIECES + 1) * PAGE));
+	for (unsigned long i = 0; i < BESIDE; i++) {
+		ops[i] = (struct memview_op) {
+			.flags = RW, .mem_offset = (1 + i * PIECES) * PAGE, .size = PAGE,
+			.fd = beside_fd,
+		};
+		if (i & 1) {
+			ops[i].flags |= MEMVIEW_MAP_ADOPT;
+			ops[i].size = PIECES * PAGE;
+			ops[i].fd = pieces;
+			ops[i].addr = (uintptr_t)at;
+		}
+	}
+	assert_int_equal(pthread_create(&thread, NULL, unmap_and_map, &stop), 0);
+	EXPECT_OK(ioctl(f->ctl, MEMVIEW_UPDATE, &update));
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	assert_in_range(fdinfo(f->ctl, "sources"), 1, 2);
+	munmap(at, PIECES * PAGE);
+	close(pieces);
+	close(beside_fd);
+	free(ops);
+}
+
 /* ---- of which file ---- */
 
 /* How a file that lies below has been opened, before and after it was copied up. */
@@ -522,6 +586,7 @@ static const struct test_case cases[] = {
 	CASE_VARIANT(lending_leaves_the_address_space, "pieces", LEND_PIECES),
 	CASE(many_scattered_ranges_need_few_mappings),
 	CASE(ranges_in_order_need_few_mappings),
+	CASE(batch_beside_calls_attaches_once),
 	CASE(copied_up_file_is_two),
 	CASE(file_opened_before_its_copy_up),
 	CASE(copied_up_file_is_adopted_as_it_is),
