@@ -110,7 +110,7 @@ static void memview_fault_copy(struct memview_fault *fault,
 static bool memview_fault_find(struct memview_fault *fault)
 {
 	struct memview *view = fault->view;
-	struct memview_attach *attach;
+	struct memview_attachment *attachment;
 	struct memview_range *range;
 	unsigned int seq;
 	bool found = false;
@@ -121,11 +121,11 @@ static bool memview_fault_find(struct memview_fault *fault)
 	range = memview_table_find(view, fault->vmf->pgoff);
 	if (range && !(seq & 1) && !memview_changes(view, fault->vmf->pgoff)) {
 		memview_fault_copy(fault, range);
-		attach = READ_ONCE(range->attach);
+		attachment = READ_ONCE(range->attachment);
 		/* Only then it is an attach, and stays one under RCU. */
 		if (!read_seqcount_retry(&view->table_seq, seq) &&
-		    kref_get_unless_zero(&attach->segment->ref)) {
-			fault->segment = attach->segment;
+		    kref_get_unless_zero(&attachment->source->ref)) {
+			fault->source = attachment->source;
 			found = true;
 		}
 	}
@@ -146,8 +146,8 @@ static vm_fault_t memview_fault_find_locked(struct memview_fault *fault)
 		ret = MEMVIEW_FAULT_CHANGES;
 	} else if (range) {
 		memview_fault_copy(fault, range);
-		fault->segment = range->attach->segment;
-		kref_get(&fault->segment->ref);
+		fault->source = range->attachment->source;
+		kref_get(&fault->source->ref);
 	} else {
 		ret = VM_FAULT_SIGBUS;
 	}
@@ -325,11 +325,11 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 					 unsigned long source_addr,
 					 unsigned int nr)
 {
-	struct memview_segment *segment = fault->segment;
+	struct memview_source *source = fault->source;
 	struct hmm_range range = {
-		.notifier	= &MEMVIEW_NO_NOTIFIER(segment->mirror->mm),
-		.start		= source_addr - (fault->index << PAGE_SHIFT),
-		.hmm_pfns	= fault->pfns,
+		.notifier = &MEMVIEW_NO_NOTIFIER(source->controller->mm),
+		.start = source_addr - (fault->index << PAGE_SHIFT),
+		.hmm_pfns = fault->pfns,
 	};
 	unsigned long start, end;
 
@@ -342,8 +342,8 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 	}
 	memset_l(fault->pfns, 0, nr);
 	memview_fault_span(fault, source_addr, &start, &end);
-	if (memview_mm_running(segment->mirror->space, start, end,
-			       &segment->seq, &fault->seq) &&
+	if (memview_mm_running(source->controller->space, start, end,
+			       &source->seq, &fault->seq) &&
 	    !MEMVIEW_BROKEN_running)
 		return MEMVIEW_FAULT_RUNNING;
 
@@ -457,7 +457,7 @@ static bool memview_fault_hole(struct vm_area_struct *source_vma,
 static bool memview_fault_on_disk(const struct memview_fault *fault,
 				  pgoff_t page)
 {
-	struct file *file = fault->segment->file;
+	struct file *file = fault->source->file;
 	loff_t at = (loff_t)page << PAGE_SHIFT;
 	loff_t data;
 
@@ -661,7 +661,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 	unsigned int nr;
 	vm_fault_t ret;
 
-	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
+	source_vma = memview_source_vma(fault->source, mm, source_addr);
 	if (!source_vma || !(source_vma->vm_flags & VM_READ))
 		return VM_FAULT_SIGBUS;
 	if (!(source_vma->vm_flags & VM_WRITE)) {
@@ -787,14 +787,15 @@ static bool memview_fault_range_stands(struct memview_fault *fault)
 	range = memview_table_find(view, fault->vmf->pgoff);
 	if (range && !(seq & 1)) {
 		unsigned long file = READ_ONCE(range->file);
-		struct memview_attach *attach = READ_ONCE(range->attach);
+		struct memview_attachment *attachment =
+			READ_ONCE(range->attachment);
 
 		stands = READ_ONCE(range->first) == fault->first &&
 			 READ_ONCE(range->last) == fault->last &&
 			 file / MEMVIEW_RANGE_PAGE == fault->file_first &&
 			 (file & MEMVIEW_RANGE_FLAGS) == fault->flags &&
 			 !read_seqcount_retry(&view->table_seq, seq) &&
-			 attach->segment == fault->segment;
+			 attachment->source == fault->source;
 	}
 	rcu_read_unlock();
 	return stands;
@@ -813,13 +814,13 @@ static bool memview_fault_valid(struct memview_fault *fault)
 		return true;
 	if (fault->mapping && !READ_ONCE(fault->mapping->tracked))
 		return false;
-	if (READ_ONCE(fault->segment->seq) != fault->seq)
+	if (READ_ONCE(fault->source->seq) != fault->seq)
 		return false;
 	/*
-	 * Dead since before the snapshot, after memview_segment_vma(): what we
+	 * Dead since before the snapshot, after memview_source_vma(): what we
 	 * inserted now, invalidations would not zap.
 	 */
-	if (READ_ONCE(fault->segment->state) != MEMVIEW_SEGMENT_LIVE)
+	if (READ_ONCE(fault->source->state) != MEMVIEW_SOURCE_LIVE)
 		return false;
 	return READ_ONCE(fault->view->gen) == fault->gen ||
 	       memview_fault_range_stands(fault);
@@ -968,7 +969,7 @@ static void memview_fault_drop(struct memview_fault *fault)
 
 static loff_t memview_fault_file_size(const struct memview_fault *fault)
 {
-	return i_size_read(file_inode(fault->segment->vm_file));
+	return i_size_read(file_inode(fault->source->vm_file));
 }
 
 /* Again, without the lock being dropped; but not past a SIGKILL. */
@@ -1030,7 +1031,7 @@ static vm_fault_t memview_fault_wait_running(struct memview_fault *fault)
 	ret = memview_fault_unlock(fault);
 	if (ret)
 		return ret;
-	memview_mm_running_wait(fault->segment->mirror->space, start, end);
+	memview_mm_running_wait(fault->source->controller->space, start, end);
 	return VM_FAULT_RETRY;
 }
 
@@ -1061,7 +1062,7 @@ static vm_fault_t memview_fault_source_wait(struct memview_fault *fault,
 again:
 	if (mmap_read_lock_killable(mm))
 		return 0;
-	source_vma = memview_segment_vma(fault->segment, mm, source_addr);
+	source_vma = memview_source_vma(fault->source, mm, source_addr);
 	if (!source_vma || !(source_vma->vm_flags & VM_READ) ||
 	    ((flags & FAULT_FLAG_TRIED) && userfaultfd_armed(source_vma))) {
 		mmap_read_unlock(mm);
@@ -1098,12 +1099,13 @@ again:
  */
 static bool memview_fault_wants_block(const struct memview_fault *fault)
 {
-	struct address_space *mapping = fault->segment->vm_file->f_mapping;
+	struct address_space *mapping = fault->source->vm_file->f_mapping;
 	pgoff_t page = fault->file_first + (fault->vmf->pgoff - fault->first);
 	void *entry;
 
-	if (!(fault->flags & MEMVIEW_RANGE_NO_ALLOC) || shmem_mapping(mapping) ||
-	    memview_file_is_hugetlb(fault->segment->vm_file))
+	if (!(fault->flags & MEMVIEW_RANGE_NO_ALLOC) ||
+	    shmem_mapping(mapping) ||
+	    memview_file_is_hugetlb(fault->source->vm_file))
 		return false;
 	entry = xa_load(&mapping->i_pages, page);
 	return fault->need_write || !entry || xa_is_value(entry);
@@ -1228,7 +1230,7 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 	struct mm_struct *mm;
 	vm_fault_t ret;
 
-	fault->segment = NULL;
+	fault->source = NULL;
 	ret = fault->buf ? 0 : memview_fault_track(fault);
 	if (ret)
 		return ret;
@@ -1245,7 +1247,7 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 	    !memview_fault_by_pages(fault))
 		ret = VM_FAULT_FALLBACK;
 	if (!ret) {
-		mm = fault->segment->mirror->mm;
+		mm = fault->source->controller->mm;
 		if (mmget_not_zero(mm)) {
 			ret = memview_fault_try(fault, mm);
 			mmput_async(mm);
@@ -1255,8 +1257,8 @@ static vm_fault_t memview_fault_once(struct memview_fault *fault)
 			ret = VM_FAULT_SIGBUS;
 		}
 	}
-	if (fault->segment)
-		memview_segment_put(fault->segment);
+	if (fault->source)
+		memview_source_put(fault->source);
 	return ret;
 }
 

@@ -56,7 +56,7 @@ struct memview_note {
  * @write: the access is a write
  * @huge: order of the huge entry by which it is to be resolved, or not at all;
  *	0: by pages
- * @segment: what the range maps; held
+ * @source: what the range maps; held
  * @gen: of the table when it was looked up
  * @note: what the task has found out, when it waited; @error 0: nothing, or it
  *	has been told
@@ -92,7 +92,7 @@ struct memview_fault {
 	void *buf;
 	unsigned int len;
 
-	struct memview_segment *segment;
+	struct memview_source *source;
 	struct memview_note note;
 	struct memview_debt debt;
 	u64 gen;
@@ -132,8 +132,8 @@ memview_fault_source_addr(const struct memview_fault *fault)
 {
 	pgoff_t page = fault->vmf->pgoff;
 
-	return memview_segment_addr(fault->segment, fault->file_first +
-				    (page - fault->first));
+	return memview_source_addr(fault->source,
+				   fault->file_first + (page - fault->first));
 }
 
 vm_fault_t memview_fault_table(struct memview_fault *fault);

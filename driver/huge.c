@@ -147,8 +147,7 @@ static void memview_huge_snapshot(struct memview_fault *fault,
 bool memview_huge_around(struct memview_fault *fault, unsigned long source_addr)
 {
 	struct hmm_range range = {
-		.notifier	=
-			&MEMVIEW_NO_NOTIFIER(fault->segment->mirror->mm),
+		.notifier = &MEMVIEW_NO_NOTIFIER(fault->source->controller->mm),
 	};
 	unsigned int i;
 

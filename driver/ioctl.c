@@ -52,12 +52,12 @@ static int memview_span_check(u64 offset, u64 size)
 	return 0;
 }
 
-static int memview_edit_span(struct memview_edit *edit, u64 offset, u64 size)
+static int memview_op_span(struct memview_table_op *op, u64 offset, u64 size)
 {
 	int err = memview_span_check(offset, size);
 
-	edit->first = offset >> PAGE_SHIFT;
-	edit->last = edit->first + (size >> PAGE_SHIFT) - 1;
+	op->first = offset >> PAGE_SHIFT;
+	op->last = op->first + (size >> PAGE_SHIFT) - 1;
 	return err;
 }
 
@@ -103,30 +103,30 @@ static long memview_get_info(struct memview *view, void *arg, bool nowait)
 }
 
 /* A table operation of one step. Return: pages removed, or an errno */
-static long memview_update_one(struct memview *view, struct memview_edit *edit,
-			       bool nowait)
+static long memview_update_one(struct memview *view,
+			       struct memview_table_op *op, bool nowait)
 {
 	struct memview_result result;
 	int err;
 
-	err = memview_update(view, edit, 1, nowait, &result);
+	err = memview_update(view, op, 1, nowait, &result);
 	return err ? err : (long)result.removed;
 }
 
 static long memview_set_size(struct memview *view, void *arg, bool nowait)
 {
 	const struct memview_size_info *info = arg;
-	struct memview_edit edit = {
-		.kind	= MEMVIEW_EDIT_RESIZE,
-		.first	= info->size >> PAGE_SHIFT,
-		.last	= ULONG_MAX,
+	struct memview_table_op op = {
+		.kind = MEMVIEW_TABLE_OP_RESIZE,
+		.first = info->size >> PAGE_SHIFT,
+		.last = ULONG_MAX,
 	};
 
 	if (!PAGE_ALIGNED(info->size))
 		return -EINVAL;
 	if (info->size > MEMVIEW_MAX_SIZE)
 		return -EFBIG;
-	return min(memview_update_one(view, &edit, nowait), 0L);
+	return min(memview_update_one(view, &op, nowait), 0L);
 }
 
 /* A source in use would hide a seal that has been added since. */
@@ -181,152 +181,153 @@ struct memview_fd {
 	int fd;
 };
 
-/* With 0, edit->file is held. */
-static int memview_edit_map(struct memview_edit *edit,
-			    const struct memview_op *op,
-			    struct memview_fd *before)
+/* With 0, op->file is held. */
+static int memview_op_map(struct memview_table_op *op,
+			  const struct memview_op *uop,
+			  struct memview_fd *before)
 {
 	int err;
 
-	err = memview_rights_check(op->flags, MEMVIEW_MAP_RIGHTS |
+	err = memview_rights_check(uop->flags, MEMVIEW_MAP_RIGHTS |
 				   MEMVIEW_MAP_REPLACE |
 				   MEMVIEW_MAP_LAZY_WRITE |
 				   MEMVIEW_MAP_NO_ALLOC |
 				   MEMVIEW_MAP_POPULATE | MEMVIEW_MAP_ADOPT);
 	if (!err)
-		err = memview_addr_check(op->addr, op->flags);
+		err = memview_addr_check(uop->addr, uop->flags);
 	if (!err)
-		err = memview_edit_span(edit, op->mem_offset, op->size);
+		err = memview_op_span(op, uop->mem_offset, uop->size);
 	if (!err)
-		err = memview_span_check(op->fd_offset, op->size);
+		err = memview_span_check(uop->fd_offset, uop->size);
 	if (err)
 		return err;
 
-	edit->kind = MEMVIEW_EDIT_MAP;
-	edit->flags = op->flags;
-	if (op->flags & MEMVIEW_MAP_POPULATE) {
+	op->kind = MEMVIEW_TABLE_OP_MAP;
+	op->flags = uop->flags;
+	if (uop->flags & MEMVIEW_MAP_POPULATE) {
 		/* A batch puts others in the place of first and last. */
-		edit->populate_first = edit->first;
-		edit->populate_nr = edit->last - edit->first + 1;
+		op->populate_first = op->first;
+		op->populate_nr = op->last - op->first + 1;
 	}
-	edit->file_first = op->fd_offset >> PAGE_SHIFT;
-	edit->addr = op->addr;
-	edit->cookie = op->cookie;
-	edit->file = before->file && before->fd == op->fd ?
-		     get_file(before->file) : fget(op->fd);
-	if (!edit->file)
+	op->file_first = uop->fd_offset >> PAGE_SHIFT;
+	op->addr = uop->addr;
+	op->cookie = uop->cookie;
+	op->file = before->file && before->fd == uop->fd ?
+			   get_file(before->file) :
+			   fget(uop->fd);
+	if (!op->file)
 		return -EBADF;
-	err = memview_file_check(edit->file, op->flags,
-				 op->fd_offset + op->size);
+	err = memview_file_check(op->file, uop->flags,
+				 uop->fd_offset + uop->size);
 	if (err) {
-		fput(edit->file);
+		fput(op->file);
 		return err;
 	}
-	before->file = edit->file;
-	before->fd = op->fd;
+	before->file = op->file;
+	before->fd = uop->fd;
 	return 0;
 }
 
 /* What has been mapped, as well as that can be done now. */
-static void memview_edit_populate(struct memview *view,
-				  const struct memview_edit *edit)
+static void memview_op_populate(struct memview *view,
+				const struct memview_table_op *op)
 {
-	u64 nr = edit->populate_nr;
+	u64 nr = op->populate_nr;
 
 	if (nr)
-		memview_populate(view, edit->populate_first,
-				 edit->populate_first + nr - 1,
+		memview_populate(view, op->populate_first,
+				 op->populate_first + nr - 1,
 				 MEMVIEW_POPULATE_PEERS, &nr);
 }
 
 static long memview_map_fd(struct memview *view, void *arg, bool nowait)
 {
 	const struct memview_map_fd_info *info = arg;
-	const struct memview_op op = {
-		.fd		= info->fd,
-		.flags		= info->flags,
-		.fd_offset	= info->fd_offset,
-		.size		= info->size,
-		.mem_offset	= info->mem_offset,
-		.addr		= info->addr,
-		.cookie		= info->cookie,
+	const struct memview_op uop = {
+		.fd = info->fd,
+		.flags = info->flags,
+		.fd_offset = info->fd_offset,
+		.size = info->size,
+		.mem_offset = info->mem_offset,
+		.addr = info->addr,
+		.cookie = info->cookie,
 	};
 	struct memview_fd before = {};
-	struct memview_edit edit = {};
+	struct memview_table_op op = {};
 	long ret;
 
-	ret = memview_edit_map(&edit, &op, &before);
+	ret = memview_op_map(&op, &uop, &before);
 	if (ret)
 		return ret;
-	ret = min(memview_update_one(view, &edit, nowait), 0L);
+	ret = min(memview_update_one(view, &op, nowait), 0L);
 	if (!ret)
-		memview_edit_populate(view, &edit);
-	fput(edit.file);
+		memview_op_populate(view, &op);
+	fput(op.file);
 	return ret;
 }
 
 static long memview_unmap_fd(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_unmap_fd_info *info = arg;
-	struct memview_edit edit = { .kind = MEMVIEW_EDIT_UNMAP };
+	struct memview_table_op op = {.kind = MEMVIEW_TABLE_OP_UNMAP};
 	long ret;
 
-	ret = memview_edit_span(&edit, info->mem_offset, info->size);
+	ret = memview_op_span(&op, info->mem_offset, info->size);
 	if (!ret)
-		ret = memview_update_one(view, &edit, nowait);
+		ret = memview_update_one(view, &op, nowait);
 	if (ret < 0)
 		return ret;
 	info->unmapped = (u64)ret << PAGE_SHIFT;
 	return 0;
 }
 
-static int memview_edit_protect(struct memview_edit *edit, u64 mem_offset,
-				u64 size, u32 flags)
+static int memview_op_protect(struct memview_table_op *op, u64 mem_offset,
+			      u64 size, u32 flags)
 {
 	int err = memview_rights_check(flags, MEMVIEW_MAP_RIGHTS |
 				       MEMVIEW_MAP_LAZY_WRITE |
 				       MEMVIEW_MAP_NO_ALLOC);
 
-	edit->kind = MEMVIEW_EDIT_PROTECT;
-	edit->flags = flags;
-	return err ? err : memview_edit_span(edit, mem_offset, size);
+	op->kind = MEMVIEW_TABLE_OP_PROTECT;
+	op->flags = flags;
+	return err ? err : memview_op_span(op, mem_offset, size);
 }
 
 static long memview_protect(struct memview *view, void *arg, bool nowait)
 {
 	const struct memview_protect_info *info = arg;
-	struct memview_edit edit = {};
+	struct memview_table_op op = {};
 	int err;
 
-	err = memview_edit_protect(&edit, info->mem_offset, info->size,
-				   info->flags);
+	err = memview_op_protect(&op, info->mem_offset, info->size,
+				 info->flags);
 	if (!err && info->__pad)
 		err = -EINVAL;
-	return err ? err : memview_update_one(view, &edit, nowait);
+	return err ? err : memview_update_one(view, &op, nowait);
 }
 
 /* One step of MEMVIEW_UPDATE, with the errnos of the ioctl that does it alone. */
-static int memview_edit_parse(struct memview_edit *edit,
-			      const struct memview_op *op,
-			      struct memview_fd *before)
+static int memview_op_parse(struct memview_table_op *op,
+			    const struct memview_op *uop,
+			    struct memview_fd *before)
 {
-	if (op->__pad)
+	if (uop->__pad)
 		return -EINVAL;
-	if (op->op == MEMVIEW_OP_MAP)
-		return memview_edit_map(edit, op, before);
-	if (op->fd || op->fd_offset || op->addr || op->cookie)
+	if (uop->op == MEMVIEW_OP_MAP)
+		return memview_op_map(op, uop, before);
+	if (uop->fd || uop->fd_offset || uop->addr || uop->cookie)
 		return -EINVAL;
-	if (op->op == MEMVIEW_OP_PROTECT)
-		return memview_edit_protect(edit, op->mem_offset, op->size,
-					    op->flags);
-	if (op->op != MEMVIEW_OP_UNMAP || op->flags)
+	if (uop->op == MEMVIEW_OP_PROTECT)
+		return memview_op_protect(op, uop->mem_offset, uop->size,
+					  uop->flags);
+	if (uop->op != MEMVIEW_OP_UNMAP || uop->flags)
 		return -EINVAL;
-	edit->kind = MEMVIEW_EDIT_UNMAP;
-	return memview_edit_span(edit, op->mem_offset, op->size);
+	op->kind = MEMVIEW_TABLE_OP_UNMAP;
+	return memview_op_span(op, uop->mem_offset, uop->size);
 }
 
 /* The steps of a MEMVIEW_UPDATE, of which many are copied in at a time. */
-struct memview_ops {
+struct memview_op_reader {
 	const void __user *from;
 	size_t op_size;		/* the caller's */
 	unsigned int left;	/* not copied in yet */
@@ -337,59 +338,63 @@ struct memview_ops {
 };
 
 /* That many fit into a page. */
-#define MEMVIEW_OPS_CHUNK	((unsigned int)(PAGE_SIZE / sizeof(struct memview_op)))
+#define MEMVIEW_OP_READER_CHUNK \
+	((unsigned int)(PAGE_SIZE / sizeof(struct memview_op)))
 
 /* Those of another version come alone, and those before one that cannot be read. */
-static int memview_ops_fill(struct memview_ops *ops)
+static int memview_op_reader_fill(struct memview_op_reader *reader)
 {
-	unsigned int nr = min(ops->left, MEMVIEW_OPS_CHUNK);
+	unsigned int nr = min(reader->left, MEMVIEW_OP_READER_CHUNK);
 	int err = -EFAULT;
 
-	if (ops->op_size == sizeof(*ops->buf))
-		err = memview_copy_in(ops->buf, nr * sizeof(*ops->buf),
-				      ops->from, nr * sizeof(*ops->buf),
-				      ops->nowait);
+	if (reader->op_size == sizeof(*reader->buf))
+		err = memview_copy_in(reader->buf, nr * sizeof(*reader->buf),
+				      reader->from, nr * sizeof(*reader->buf),
+				      reader->nowait);
 	if (err) {
 		nr = 1;
-		err = memview_copy_in(ops->buf, sizeof(*ops->buf), ops->from,
-				      ops->op_size, ops->nowait);
+		err = memview_copy_in(reader->buf, sizeof(*reader->buf),
+				      reader->from, reader->op_size,
+				      reader->nowait);
 	}
 	if (err)
 		return err;
-	ops->from += nr * ops->op_size;
-	ops->left -= nr;
-	ops->at = 0;
-	ops->nr = nr;
+	reader->from += nr * reader->op_size;
+	reader->left -= nr;
+	reader->at = 0;
+	reader->nr = nr;
 	cond_resched();
 	return 0;
 }
 
 /* The edits of all steps. @nr: gets the number of those that are right */
-static int memview_ops_parse(struct memview_ops *ops,
-			     struct memview_edit *edits, unsigned int *nr)
+static int memview_op_reader_parse(struct memview_op_reader *reader,
+				   struct memview_table_op *ops,
+				   unsigned int *nr)
 {
 	struct memview_fd before = {};
 	int err = 0;
 
-	for (*nr = 0; ops->at < ops->nr || ops->left; ++*nr) {
-		if (ops->at == ops->nr)
-			err = memview_ops_fill(ops);
+	for (*nr = 0; reader->at < reader->nr || reader->left; ++*nr) {
+		if (reader->at == reader->nr)
+			err = memview_op_reader_fill(reader);
 		/* What fails holds no file: it has put it. */
 		if (!err)
-			err = memview_edit_parse(&edits[*nr],
-						 &ops->buf[ops->at++], &before);
+			err = memview_op_parse(&ops[*nr],
+					       &reader->buf[reader->at++],
+					       &before);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-static void memview_edits_free(struct memview_edit *edits, unsigned int nr)
+static void memview_ops_free(struct memview_table_op *ops, unsigned int nr)
 {
 	while (nr--)
-		if (edits[nr].file)
-			fput(edits[nr].file);
-	kvfree(edits);
+		if (ops[nr].file)
+			fput(ops[nr].file);
+	kvfree(ops);
 }
 
 static int memview_update_info_check(const struct memview_update_info *info)
@@ -404,14 +409,14 @@ static int memview_update_info_check(const struct memview_update_info *info)
 static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
 {
 	struct memview_update_info *info = arg;
-	struct memview_ops ops = {
-		.from		= u64_to_user_ptr(info->ops),
-		.op_size	= info->op_size,
-		.left		= info->count,
-		.nowait		= nowait,
+	struct memview_op_reader reader = {
+		.from = u64_to_user_ptr(info->ops),
+		.op_size = info->op_size,
+		.left = info->count,
+		.nowait = nowait,
 	};
 	struct memview_result result;
-	struct memview_edit *edits;
+	struct memview_table_op *ops;
 	unsigned int nr, i;
 	int err;
 
@@ -420,28 +425,28 @@ static long memview_update_ioctl(struct memview *view, void *arg, bool nowait)
 	err = memview_update_info_check(info);
 	if (err || !info->count)
 		return err;
-	edits = kvcalloc(info->count, sizeof(*edits), GFP_KERNEL_ACCOUNT);
-	ops.buf = kmalloc_array(min(info->count, MEMVIEW_OPS_CHUNK),
-				sizeof(*ops.buf), GFP_KERNEL_ACCOUNT);
-	if (!edits || !ops.buf) {
-		kfree(ops.buf);
-		kvfree(edits);
+	ops = kvcalloc(info->count, sizeof(*ops), GFP_KERNEL_ACCOUNT);
+	reader.buf = kmalloc_array(min(info->count, MEMVIEW_OP_READER_CHUNK),
+				   sizeof(*reader.buf), GFP_KERNEL_ACCOUNT);
+	if (!ops || !reader.buf) {
+		kfree(reader.buf);
+		kvfree(ops);
 		return -ENOMEM;
 	}
 
-	err = memview_ops_parse(&ops, edits, &nr);
-	kfree(ops.buf);
+	err = memview_op_reader_parse(&reader, ops, &nr);
+	kfree(reader.buf);
 	if (err) {
 		info->failed = nr;
 	} else {
-		err = memview_update(view, edits, nr, nowait, &result);
+		err = memview_update(view, ops, nr, nowait, &result);
 		info->failed = result.failed;
 		info->unmapped = result.removed << PAGE_SHIFT;
 	}
 	for (i = 0; i < nr && !err; i++)
-		if (edits[i].flags & MEMVIEW_MAP_POPULATE)
-			memview_edit_populate(view, &edits[i]);
-	memview_edits_free(edits, nr);
+		if (ops[i].flags & MEMVIEW_MAP_POPULATE)
+			memview_op_populate(view, &ops[i]);
+	memview_ops_free(ops, nr);
 	return err;
 }
 
@@ -488,20 +493,21 @@ static long memview_revoke_ioctl(struct memview *view, void *arg, bool nowait)
 		return memview_try_revoke(view) ? 0 : -EAGAIN;
 	err = memview_revoke_killable(view);
 	if (!err)
-		memview_source_collect(memview_controller(view), true, false);
+		memview_controller_collect(memview_view_controller(view), true,
+					   false);
 	return err;
 }
 
 static long memview_drop_idle(struct memview *view, void *arg, bool nowait)
 {
-	return memview_source_drop_idle(view);
+	return memview_controller_drop_idle(view);
 }
 
 static void memview_range_describe(const struct memview_range *range,
 				   struct memview_range_info *info)
 {
-	const struct memview_segment *segment = range->attach->segment;
-	struct inode *inode = file_inode(segment->file);
+	const struct memview_source *source = range->attachment->source;
+	struct inode *inode = file_inode(source->file);
 	pgoff_t file_first = memview_range_file_first(range);
 
 	*info = (struct memview_range_info) {
@@ -514,8 +520,8 @@ static void memview_range_describe(const struct memview_range *range,
 		.flags		= memview_flags_unpack(memview_range_flags(range)),
 		.cookie		= range->cookie,
 	};
-	if (READ_ONCE(segment->state) != MEMVIEW_SEGMENT_DEAD)
-		info->source_addr = memview_segment_addr(segment, file_first);
+	if (READ_ONCE(source->state) != MEMVIEW_SOURCE_DEAD)
+		info->source_addr = memview_source_addr(source, file_first);
 }
 
 static int memview_query_copy(const struct memview_query_info *query,

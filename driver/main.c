@@ -50,7 +50,7 @@ static int memview_release(struct inode *inode, struct file *file)
 	struct memview *view = file->private_data;
 
 	memview_revoke(view);
-	memview_source_collect(memview_controller(view), true, false);
+	memview_controller_collect(memview_view_controller(view), true, false);
 	memview_put(view);
 	return 0;
 }
@@ -63,7 +63,7 @@ static void memview_show_fdinfo(struct seq_file *m, struct file *file)
 
 	spin_lock(&view->lock);
 	ranges = view->nr_ranges;
-	sources = list_count_nodes(&view->attaches);
+	sources = list_count_nodes(&view->attachments);
 	spin_unlock(&view->lock);
 
 	seq_printf(m, "size:\t%llu\n", memview_size(view));
@@ -131,7 +131,7 @@ static void __exit memview_exit(void)
 	misc_deregister(&memview_device);
 	/* No file is open any more; what they left behind is in the queues. */
 	destroy_workqueue(memview_threads_wq);
-	memview_source_exit();
+	memview_controllers_exit();
 	destroy_workqueue(memview_wq);
 	memview_mm_exit();
 	memview_fault_exit();

@@ -24,7 +24,7 @@
  *
  * Lock order, outermost first:
  *
- *   memview_mirror.make_lock	sources are being made; not in any of the others
+ *   memview_controller.make_lock	sources are being made; not in any of the others
  *     mmap_lock		of the controller
  *
  *   memview.ops_lock		a table operation, its zap included; nothing that
@@ -38,7 +38,7 @@
  *             memview.peers_lock	who maps the view; a spinlock
  *               memview_mm.lock
  *             page table locks
- *             memview_segment.lock, memview_mirror.lock
+ *             memview_source.lock, memview_controller.lock
  *
  * A fault's look-up takes none of them: see memview_table_find(). What it finds
  * is checked again under the lock of the page table, or for huge entries under
@@ -85,13 +85,13 @@
 /**
  * struct memview_range - one entry of a view's table
  * @node: in memview.table, by @first
- * @file_node: in memview_attach.ranges, by @file_first
+ * @file_node: in memview_attachment.ranges, by @file_first
  * @file_subtree_last: last file page below @file_node
  * @first: first page in the view
  * @last: last page in the view, inclusive
  * @file: page of the file that @first maps, times MEMVIEW_RANGE_PAGE, and
  *	MEMVIEW_RANGE_*: with a million of them each word counts
- * @attach: what it maps
+ * @attachment: what it maps
  * @cookie: the controller's name for it, which the pieces that it is cut into keep
  * @change_next: the next that is spare or touched, in a memview_change
  *
@@ -105,7 +105,7 @@ struct memview_range {
 	pgoff_t first;
 	pgoff_t last;
 	unsigned long file;
-	struct memview_attach *attach;
+	struct memview_attachment *attachment;
 	u64 cookie;
 	struct memview_range *change_next;
 };
@@ -214,15 +214,15 @@ struct memview_notes {
  *	a second operation could find nothing to remove and return while the
  *	entries of the first still work (R1). Sleeps; may be held while memory is
  *	reclaimed.
- * @mirror: the controller, once it has mapped something; set under @ops_lock and
- *	then for good: who does not hold that uses memview_controller()
- * @mirror_node: in memview_mirror.views, or memview_mirror.orphans
+ * @controller: the controller, once it has mapped something; set under @ops_lock and
+ *	then for good: who does not hold that uses memview_view_controller()
+ * @controller_node: in memview_controller.views, or memview_controller.orphans
  * @spare: ranges for the next operation, by change_next; under @ops_lock
  * @nr_spare: entries of @spare
  * @lock: table against invalidations, and faults that insert; a spinlock, held
  *	for a bounded piece of work
  * @table: the ranges, by page of the view
- * @attaches: the segments the ranges map, most recent first. Who reads without
+ * @attachments: the segments the ranges map, most recent first. Who reads without
  *	memview.lock, under RCU, looks at the first entry only.
  * @nr_ranges: entries of @table
  * @table_seq: odd while @table changes: proves a look-up that is made without
@@ -257,14 +257,14 @@ struct memview {
 	struct inode *inode;
 
 	struct mutex ops_lock;		/* a table operation, zap included */
-	struct memview_mirror *mirror;
-	struct list_head mirror_node;
+	struct memview_controller *controller;
+	struct list_head controller_node;
 	struct memview_range *spare;
 	unsigned long nr_spare;
 
 	spinlock_t lock;		/* what follows; see the lock order */
 	struct rb_root table;
-	struct list_head attaches;
+	struct list_head attachments;
 	unsigned long nr_ranges;
 	seqcount_t table_seq;
 	u64 gen;
@@ -293,11 +293,11 @@ struct memview {
 };
 
 /* Whose the view is, or NULL: nobody's yet. */
-static inline struct memview_mirror *
-memview_controller(const struct memview *view)
+static inline struct memview_controller *
+memview_view_controller(const struct memview *view)
 {
-	/* Pairs with memview_mirror_add(). */
-	return smp_load_acquire(&view->mirror);
+	/* Pairs with memview_controller_add(). */
+	return smp_load_acquire(&view->controller);
 }
 
 static inline u64 memview_size(const struct memview *view)
@@ -358,14 +358,14 @@ struct memview_mapping {
 };
 
 /**
- * struct memview_attach - the ranges of one view on one segment
+ * struct memview_attachment - the ranges of one view on one segment
  * @ref: one while @ranges is not empty, one for each operation or invalidation
  *	that looks at it
  * @view: held
- * @segment: held
- * @segment_node: in memview_segment.attaches, until the very end: whoever walks
+ * @source: held
+ * @source_node: in memview_source.attachments, until the very end: whoever walks
  *	that list holds a reference of the entry it stands on
- * @view_node: in memview.attaches, under memview.lock, while it has ranges or
+ * @view_node: in memview.attachments, under memview.lock, while it has ranges or
  *	an operation is about to give it some
  * @in_use: a reference is held for @ranges
  * @ranges: reverse index by page of the file, under memview.lock; for
@@ -373,11 +373,11 @@ struct memview_mapping {
  * @nr_ranges: entries of @ranges
  * @rcu: the end of the object: look-ups without memview.lock may be at it
  */
-struct memview_attach {
+struct memview_attachment {
 	struct kref ref;
 	struct memview *view;
-	struct memview_segment *segment;
-	struct list_head segment_node;
+	struct memview_source *source;
+	struct list_head source_node;
 	struct list_head view_node;
 	struct rb_root_cached ranges;
 	unsigned long nr_ranges;
@@ -386,8 +386,8 @@ struct memview_attach {
 };
 
 /**
- * struct memview_change - changes of a table, on their way
- * @view: whose; its ops_lock is held, from memview_change_start() on
+ * struct memview_txn - changes of a table, on their way
+ * @view: whose; its ops_lock is held, from memview_txn_start() on
  * @spare: allocated ranges, by change_next
  * @nr_spare: entries of @spare
  * @touched: ranges that were added, removed or altered, by change_next
@@ -400,7 +400,7 @@ struct memview_attach {
  * @cut_first: the same, with all of each range that was touched
  * @cut_last: the same, with all of each range that was touched
  */
-struct memview_change {
+struct memview_txn {
 	struct memview *view;
 	struct memview_range *spare;
 	unsigned long nr_spare;
@@ -416,21 +416,21 @@ struct memview_change {
 };
 
 /**
- * enum memview_edit_kind - what one step of a table operation does
- * @MEMVIEW_EDIT_MAP: maps a file, with MEMVIEW_MAP_REPLACE over what is there
- * @MEMVIEW_EDIT_UNMAP: removes what is there
- * @MEMVIEW_EDIT_PROTECT: gives it other flags
- * @MEMVIEW_EDIT_RESIZE: sets the size of the view to @first pages
+ * enum memview_table_op_kind - what one step of a table operation does
+ * @MEMVIEW_TABLE_OP_MAP: maps a file, with MEMVIEW_MAP_REPLACE over what is there
+ * @MEMVIEW_TABLE_OP_UNMAP: removes what is there
+ * @MEMVIEW_TABLE_OP_PROTECT: gives it other flags
+ * @MEMVIEW_TABLE_OP_RESIZE: sets the size of the view to @first pages
  */
-enum memview_edit_kind {
-	MEMVIEW_EDIT_MAP,
-	MEMVIEW_EDIT_UNMAP,
-	MEMVIEW_EDIT_PROTECT,
-	MEMVIEW_EDIT_RESIZE,
+enum memview_table_op_kind {
+	MEMVIEW_TABLE_OP_MAP,
+	MEMVIEW_TABLE_OP_UNMAP,
+	MEMVIEW_TABLE_OP_PROTECT,
+	MEMVIEW_TABLE_OP_RESIZE,
 };
 
 /**
- * struct memview_edit - one step of a table operation
+ * struct memview_table_op - one step of a table operation
  * @kind: what to do
  * @flags: MEMVIEW_MAP_* of MAP_FD or PROTECT
  * @first: first page in the view
@@ -439,19 +439,19 @@ enum memview_edit_kind {
  * @addr: with MEMVIEW_MAP_ADOPT: where the controller has @file_first mapped
  * @cookie: of the range to map
  * @file: what to map, checked to be of a kind that can be; held by the caller
- * @segment: of @file, found before the operation; used by @uses_segment, or by
+ * @source: of @file, found before the operation; used by @uses_source, or by
  *	that of an edit before this one
- * @spare: what @attach may be made of
- * @attach: of @file, until the operation is over; one that serves can be found
+ * @spare: what @attachment may be made of
+ * @attachment: of @file, until the operation is over; one that serves can be found
  *	before it
  * @removed: written: pages that were mapped and are not any more
- * @uses_segment: memview_source_put() is due
+ * @uses_source: memview_source_unuse() is due
  * @zap: written: entries of the span may have lost a right
  * @populate_first: first page to populate afterwards
  * @populate_nr: pages to populate afterwards
  */
-struct memview_edit {
-	enum memview_edit_kind kind;
+struct memview_table_op {
+	enum memview_table_op_kind kind;
 	u32 flags;
 	pgoff_t first;
 	pgoff_t last;
@@ -459,11 +459,11 @@ struct memview_edit {
 	u64 addr;
 	u64 cookie;
 	struct file *file;
-	struct memview_segment *segment;
-	struct memview_attach *spare;
-	struct memview_attach *attach;
+	struct memview_source *source;
+	struct memview_attachment *spare;
+	struct memview_attachment *attachment;
 	u64 removed;
-	bool uses_segment;
+	bool uses_source;
 	bool zap;
 	pgoff_t populate_first;
 	u64 populate_nr;
@@ -525,14 +525,14 @@ struct memview_running {
  * @rcu: the end of the object: look-ups are under RCU
  * @lock: the fields below. Innermost; may be taken wherever notifiers are told.
  * @mappings: the tracked mappings of views, by address (peers.c)
- * @segments: the segments of its sources, by address, until they are freed
+ * @sources: the segments of its sources, by address, until they are freed
  * @ended: the notifier has been released: it is told of nothing any more
  * @running: a controller's invalidations, between start and end
  * @nr_unknown: more of them, of anything
  * @slots: entries of @running or @free_slots
  * @free_slots: those of @slots that are not in use
  * @wait: for the end of any of them
- * @mirror: of a controller; under @lock, not held: see memview_mirror_of()
+ * @controller: of a controller; under @lock, not held: see memview_controller_of()
  */
 struct memview_mm {
 	struct kref ref;
@@ -545,43 +545,43 @@ struct memview_mm {
 
 	spinlock_t lock;		/* what follows; innermost */
 	struct rb_root_cached mappings;
-	struct rb_root_cached segments;
+	struct rb_root_cached sources;
 	bool ended;
 	unsigned int nr_unknown;
 	struct list_head running;
 	struct memview_running slots[MEMVIEW_RUNNING_SLOTS];
 	struct list_head free_slots;
 	wait_queue_head_t wait;
-	struct memview_mirror *mirror;
+	struct memview_controller *controller;
 };
 
 /* A controller has few files, or many with few segments each. */
-#define MEMVIEW_SEGMENT_HASH_BITS	6
+#define MEMVIEW_SOURCE_HASH_BITS 6
 
 /**
- * struct memview_mirror - a controller's address space, mirrored
+ * struct memview_controller - a controller's address space, mirrored
  * @ref: held by its views and segments
  * @space: held; its notifier tells of the end of @mm
  * @mm: held by mmgrab() only: a view must not keep a dead VMM's memory
  * @make_lock: segments are being made, outside the mmap_lock. Whoever waits for it
  *	can be killed; to find or to end a segment it is not needed.
- * @lock: the lists and memview_segment.users. A spinlock, innermost.
- * @segments: those that can be found, by inode, most recently used first
- * @nr_segments: how many they are
+ * @lock: the lists and memview_source.users. A spinlock, innermost.
+ * @sources: those that can be found, by inode, most recently used first
+ * @nr_sources: how many they are
  * @idle: those of them that nobody uses, longest idle first
  * @views: what the end of the address space revokes
  * @orphans: those of them that it is being revoked with
  * @ended: that has come: nothing is kept for later
  */
-struct memview_mirror {
+struct memview_controller {
 	struct kref ref;
 	struct memview_mm *space;
 	struct mm_struct *mm;
 	struct mutex make_lock;		/* segments are being made */
 
 	spinlock_t lock;		/* what follows; innermost */
-	struct hlist_head segments[1 << MEMVIEW_SEGMENT_HASH_BITS];
-	unsigned int nr_segments;
+	struct hlist_head sources[1 << MEMVIEW_SOURCE_HASH_BITS];
+	unsigned int nr_sources;
 	struct list_head idle;
 	struct list_head views;
 	struct list_head orphans;
@@ -589,24 +589,24 @@ struct memview_mirror {
 };
 
 /**
- * enum memview_segment_state - may a segment resolve faults?
- * @MEMVIEW_SEGMENT_LIVE: yes
- * @MEMVIEW_SEGMENT_DEAD: never again: something of its mapping was unmapped
+ * enum memview_source_state - may a segment resolve faults?
+ * @MEMVIEW_SOURCE_LIVE: yes
+ * @MEMVIEW_SOURCE_DEAD: never again: something of its mapping was unmapped
  */
-enum memview_segment_state {
-	MEMVIEW_SEGMENT_LIVE,
-	MEMVIEW_SEGMENT_DEAD,
+enum memview_source_state {
+	MEMVIEW_SOURCE_LIVE,
+	MEMVIEW_SOURCE_DEAD,
 };
 
 /**
- * struct memview_segment - one mapping of a source
+ * struct memview_source - one mapping of a source
  * @ref: held by its mirror's list, its attaches, faults and invalidations in flight
- * @mirror: held
- * @node: in memview_mirror.segments
- * @users: attaches, and operations that are about to make one; under mirror->lock
- * @idle_node: in memview_mirror.idle, while there are none
+ * @controller: held
+ * @node: in memview_controller.segments
+ * @users: attaches, and operations that are about to make one; under controller->lock
+ * @idle_node: in memview_controller.idle, while there are none
  * @idle_since: when that began, in jiffies
- * @mm_node: in memview_mm.segments, by @start
+ * @mm_node: in memview_mm.sources, by @start
  * @mm_subtree_last: last address below @mm_node
  * @file: as it was handed to MAP_FD: with @writable the identity of the source
  * @vm_file: what the VMA has instead (overlayfs, adoption); held, so that the
@@ -622,17 +622,17 @@ enum memview_segment_state {
  * @lock: the fields below. Innermost.
  * @seq: changes with each invalidation, after it has been recorded in
  *	memview_mm.running
- * @state: see enum memview_segment_state
+ * @state: see enum memview_source_state
  * @quiet: DEAD, and a zap of all of it that began after that has finished:
  *	nothing in any peer comes from it, so invalidations can return at once.
  *	This ends the recursion of a view mapped where its source was.
  * @zappers: the tasks that are in the callback right now
- * @attaches: the views that have ranges on it
+ * @attachments: the views that have ranges on it
  * @rcu: the end of the object, as with attaches
  */
-struct memview_segment {
+struct memview_source {
 	struct kref ref;
-	struct memview_mirror *mirror;
+	struct memview_controller *controller;
 	struct hlist_node node;
 	unsigned int users;
 	struct list_head idle_node;
@@ -651,10 +651,10 @@ struct memview_segment {
 
 	spinlock_t lock;		/* what follows; innermost */
 	u64 seq;
-	enum memview_segment_state state;
+	enum memview_source_state state;
 	bool quiet;
 	struct list_head zappers;
-	struct list_head attaches;
+	struct list_head attachments;
 	struct rcu_head rcu;
 };
 
@@ -666,15 +666,15 @@ static inline pgoff_t memview_vma_page(const struct vm_area_struct *vma,
 }
 
 static inline unsigned long
-memview_segment_addr(const struct memview_segment *segment, pgoff_t file_page)
+memview_source_addr(const struct memview_source *source, pgoff_t file_page)
 {
-	return segment->start + ((file_page - segment->first) << PAGE_SHIFT);
+	return source->start + ((file_page - source->first) << PAGE_SHIFT);
 }
 
 static inline unsigned long
-memview_segment_len(const struct memview_segment *segment)
+memview_source_len(const struct memview_source *source)
 {
-	return (segment->last - segment->first + 1) << PAGE_SHIFT;
+	return (source->last - source->first + 1) << PAGE_SHIFT;
 }
 
 /*
@@ -787,7 +787,7 @@ int memview_view_fsync(struct file *file, loff_t start, loff_t end,
 		       int datasync);
 
 /* update.c */
-int memview_update(struct memview *view, struct memview_edit *edits,
+int memview_update(struct memview *view, struct memview_table_op *ops,
 		   unsigned int nr, bool nowait, struct memview_result *result);
 int memview_update_wait(struct memview *view, bool interruptible);
 
@@ -801,76 +801,81 @@ void memview_table_write_begin(struct memview *view) __acquires(&view->lock);
 void memview_table_write_end(struct memview *view) __releases(&view->lock);
 struct memview_range *memview_table_first(struct memview *view, pgoff_t page);
 struct memview_range *memview_table_next(struct memview_range *range);
-void memview_change_init(struct memview_change *change, struct memview *view);
-void memview_change_drop(struct memview_change *change);
-void memview_change_start(struct memview_change *change);
-int memview_change_reserve(struct memview_change *change, unsigned long nr);
-void memview_change_begin(struct memview_change *change, pgoff_t first,
-			  pgoff_t last) __acquires(&change->view->lock);
-int memview_change_step(struct memview_change *change);
-int memview_change_add(struct memview_change *change, pgoff_t first,
-		       pgoff_t last, pgoff_t file_first,
-		       struct memview_attach *attach, u64 cookie, u32 flags);
-int memview_change_carve(struct memview_change *change, pgoff_t first,
-			 pgoff_t last, u64 *removed);
-int memview_change_check(struct memview_change *change, pgoff_t first,
-			 pgoff_t last, u32 flags);
-int memview_change_flags(struct memview_change *change, pgoff_t first,
-			 pgoff_t last, u32 flags);
-void memview_change_commit(struct memview_change *change)
-	__releases(&change->view->lock);
-void memview_change_undo(struct memview_change *change)
-	__releases(&change->view->lock);
-void memview_change_end(struct memview_change *change);
+void memview_txn_init(struct memview_txn *txn, struct memview *view);
+void memview_txn_drop(struct memview_txn *txn);
+void memview_txn_start(struct memview_txn *txn);
+int memview_txn_reserve(struct memview_txn *txn, unsigned long nr);
+void memview_txn_begin(struct memview_txn *txn, pgoff_t first, pgoff_t last)
+	__acquires(&txn->view->lock);
+int memview_txn_step(struct memview_txn *txn);
+int memview_txn_add(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		    pgoff_t file_first, struct memview_attachment *attachment,
+		    u64 cookie, u32 flags);
+int memview_txn_carve(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		      u64 *removed);
+int memview_txn_check(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		      u32 flags);
+int memview_txn_flags(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		      u32 flags);
+void memview_txn_commit(struct memview_txn *txn) __releases(&txn->view->lock);
+void memview_txn_abort(struct memview_txn *txn) __releases(&txn->view->lock);
+void memview_txn_end(struct memview_txn *txn);
 void memview_table_clear(struct memview *view, struct list_head *idle,
 			 struct rb_root *removed);
 void memview_table_free(struct memview *view, struct list_head *idle,
 			struct rb_root *removed);
 void memview_table_destroy(struct memview *view);
-struct memview_range *memview_attach_first(struct memview_attach *attach,
-					   pgoff_t first, pgoff_t last);
-struct memview_range *memview_attach_next(struct memview_range *range,
-					  pgoff_t first, pgoff_t last);
+struct memview_range *
+memview_attachment_first(struct memview_attachment *attachment, pgoff_t first,
+			 pgoff_t last);
+struct memview_range *memview_attachment_next(struct memview_range *range,
+					      pgoff_t first, pgoff_t last);
 
 /* source.c */
-void memview_source_exit(void);
+void memview_controllers_exit(void);
 bool memview_file_is_hugetlb(const struct file *file);
-struct memview_mirror *memview_mirror_find_current(void);
-struct memview_mirror *memview_mirror_get_current(bool nowait);
-void memview_mirror_get(struct memview_mirror *mirror);
-void memview_mirror_put(struct memview_mirror *mirror);
-void memview_mirror_add(struct memview_mirror *mirror, struct memview *view);
-void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view);
-struct memview_segment *memview_source_find(struct memview_mirror *mirror,
-					    const struct memview_edit *edit);
-struct memview_segment *memview_source_get(struct memview_mirror *mirror,
-					   struct memview_segment *segment,
-					   const struct memview_edit *edit,
-					   bool nowait);
-void memview_source_put(struct memview_segment *segment);
-void memview_source_collect(struct memview_mirror *mirror, bool all, bool wait);
-bool memview_source_is_due(struct memview_mirror *mirror);
-int memview_source_drop_idle(struct memview *view);
+struct memview_controller *memview_controller_find_current(void);
+struct memview_controller *memview_controller_get_current(bool nowait);
+void memview_controller_get(struct memview_controller *controller);
+void memview_controller_put(struct memview_controller *controller);
+void memview_controller_add(struct memview_controller *controller,
+			    struct memview *view);
+void memview_controller_remove(struct memview_controller *controller,
+			       struct memview *view);
+struct memview_source *
+memview_source_find(struct memview_controller *controller,
+		    const struct memview_table_op *op);
+struct memview_source *
+memview_source_acquire(struct memview_controller *controller,
+		       struct memview_source *source,
+		       const struct memview_table_op *op, bool nowait);
+void memview_source_unuse(struct memview_source *source);
+void memview_controller_collect(struct memview_controller *controller, bool all,
+				bool wait);
+bool memview_controller_is_due(struct memview_controller *controller);
+int memview_controller_drop_idle(struct memview *view);
 int memview_sources_invalidate(struct memview_mm *space,
 			       const struct mmu_notifier_range *range);
-void memview_source_release(struct memview_mm *space);
-struct memview_attach *memview_attach_find(struct memview *view,
-					   struct memview_mirror *mirror,
-					   const struct memview_edit *edit);
-struct memview_attach *memview_attach_alloc(struct memview *view,
-					    struct memview_segment *segment);
-struct memview_attach *memview_attach_get(struct memview *view,
-					  struct memview_segment *segment,
-					  struct memview_attach **spare);
-struct memview_attach *memview_attach_relist(struct memview *view,
-					     struct memview_attach *attach);
-void memview_attach_put(struct memview_attach *attach);
-void memview_attach_done(struct memview_attach *attach);
-void memview_attach_put_list(struct list_head *idle);
-void memview_segment_put(struct memview_segment *segment);
-struct vm_area_struct *
-memview_segment_vma(struct memview_segment *segment, struct mm_struct *mm,
-		    unsigned long addr);
+void memview_controller_exit_mm(struct memview_mm *space);
+struct memview_attachment *
+memview_attachment_find(struct memview *view,
+			struct memview_controller *controller,
+			const struct memview_table_op *op);
+struct memview_attachment *
+memview_attachment_alloc(struct memview *view, struct memview_source *source);
+struct memview_attachment *
+memview_attachment_get(struct memview *view, struct memview_source *source,
+		       struct memview_attachment **spare);
+struct memview_attachment *
+memview_attachment_relist(struct memview *view,
+			  struct memview_attachment *attachment);
+void memview_attachment_put(struct memview_attachment *attachment);
+void memview_attachment_done(struct memview_attachment *attachment);
+void memview_attachment_put_list(struct list_head *idle);
+void memview_source_put(struct memview_source *source);
+struct vm_area_struct *memview_source_vma(struct memview_source *source,
+					  struct mm_struct *mm,
+					  unsigned long addr);
 
 /* notes.c */
 void memview_notes_init(struct memview_notes *notes);

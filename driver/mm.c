@@ -44,7 +44,7 @@ static void memview_mm_release(struct mmu_notifier *notifier,
 	wake_up_all(&of->wait);
 
 	memview_peers_release(of);
-	memview_source_release(of);
+	memview_controller_exit_mm(of);
 }
 
 /**
@@ -332,7 +332,7 @@ struct memview_mm *memview_mm_make_locked(struct mm_struct *of)
 	kref_init(&mm->ref);
 	spin_lock_init(&mm->lock);
 	mm->mappings = RB_ROOT_CACHED;
-	mm->segments = RB_ROOT_CACHED;
+	mm->sources = RB_ROOT_CACHED;
 	refcount_set(&mm->notifiers, 1);
 	INIT_LIST_HEAD(&mm->running);
 	INIT_LIST_HEAD(&mm->free_slots);

@@ -276,7 +276,7 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 		 * takes page table locks, which are inside of all that a caller
 		 * of notifiers may hold, and what other notifiers of the peer's
 		 * take, KVM's mmu_lock say: these never wait for a notifier.
-		 * Recursion ends in memview_segment_invalidate(). In
+		 * Recursion ends in memview_source_invalidate(). In
 		 * docs/model/locks.pml it is inline zap().
 		 */
 		if (nested)

@@ -48,7 +48,7 @@
  * @next: page of the view that comes next: those before it are in the source
  * @tried: its fault has waited and is to be tried again
  * @read: it has been faulted for read
- * @segment: what it maps; held
+ * @source: what it maps; held
  * @piece_last: last page of its range, not beyond @last
  * @addr: where the source has it
  * @write: fault it for write
@@ -63,7 +63,7 @@ struct memview_populate {
 	bool tried;
 	bool read;
 
-	struct memview_segment *segment;
+	struct memview_source *source;
 	pgoff_t piece_last;
 	unsigned long addr;
 	bool write;
@@ -74,7 +74,7 @@ struct memview_populate {
 static int memview_populate_lookup(struct memview_populate *p)
 {
 	struct memview *view = p->view;
-	struct memview_mirror *mirror;
+	struct memview_controller *controller;
 	struct memview_range *range;
 	int err = 0;
 
@@ -90,23 +90,23 @@ static int memview_populate_lookup(struct memview_populate *p)
 	 * Whose pages are to be faulted says the range that was found: the view
 	 * may have got its controller since we were called.
 	 */
-	mirror = range ? range->attach->segment->mirror :
-			 READ_ONCE(view->mirror);
+	controller = range ? range->attachment->source->controller :
+			     READ_ONCE(view->controller);
 	if (view->dead) {
 		err = -ESHUTDOWN;
-	} else if (mirror && mirror->mm != current->mm) {
+	} else if (controller && controller->mm != current->mm) {
 		err = -EIO;
 	} else if (p->last >= memview_size(view) >> PAGE_SHIFT) {
 		err = -ERANGE;
 	} else if (!range) {
 		err = -ENOENT;
 	} else {
-		p->segment = range->attach->segment;
-		kref_get(&p->segment->ref);
+		p->source = range->attachment->source;
+		kref_get(&p->source->ref);
 		p->piece_last = min(range->last, p->last);
-		p->addr = memview_segment_addr(p->segment,
-					       memview_range_file_first(range) +
-					       (p->next - range->first));
+		p->addr = memview_source_addr(p->source,
+					      memview_range_file_first(range) +
+						      (p->next - range->first));
 		p->write = memview_range_eager(range) &&
 			   !(p->flags & MEMVIEW_POPULATE_READ);
 	}
@@ -215,7 +215,7 @@ static int memview_populate_source_step(struct memview_populate *p)
 		err = -EINTR;
 		goto out_put;
 	}
-	vma = memview_segment_vma(p->segment, mm, p->addr);
+	vma = memview_source_vma(p->source, mm, p->addr);
 	if (vma && (vma->vm_flags & VM_READ)) {
 		/* Made read-only behind our back: so it is to the peers. */
 		if (!(vma->vm_flags & VM_WRITE))
@@ -230,7 +230,7 @@ static int memview_populate_source_step(struct memview_populate *p)
 	if (locked)
 		mmap_read_unlock(mm);
 out_put:
-	memview_segment_put(p->segment);
+	memview_source_put(p->source);
 	return err;
 }
 

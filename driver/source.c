@@ -10,7 +10,7 @@
  * (R3): nothing is pinned, and every check of mmap(2) has been made.
  *
  * The mapping is in the controller's hands, who may unmap it or put something
- * else there. Faults believe in a segment only after memview_segment_vma() has
+ * else there. Faults believe in a segment only after memview_source_vma() has
  * looked, under the controller's mmap_lock. That is why nothing else need be
  * done for a mapping that is the controller's own.
  */
@@ -40,11 +40,11 @@
  * what was asked for; as many more cover aligned blocks of two pages, then of four,
  * up to the largest: a million ranges need few.
  */
-#define MEMVIEW_SEGMENT_STEP		8U
-#define MEMVIEW_SEGMENT_ORDER_MAX	(30 - PAGE_SHIFT)
+#define MEMVIEW_SOURCE_STEP 8U
+#define MEMVIEW_SOURCE_ORDER_MAX (30 - PAGE_SHIFT)
 
 /* Part of the address space that is left which more than was asked for may take. */
-#define MEMVIEW_SEGMENT_SHARE		16
+#define MEMVIEW_SOURCE_SHARE 16
 
 /* Time for an idle segment to be used again, for one that is re-mapped. */
 #define MEMVIEW_IDLE_TIME	(HZ / 10)
@@ -52,19 +52,19 @@
 /* Spans of one view that an invalidation zaps one by one. */
 #define MEMVIEW_ZAP_SPANS	8
 
-static unsigned long memview_segment_start(const struct memview_segment *segment)
+static unsigned long memview_source_start(const struct memview_source *source)
 {
-	return segment->start;
+	return source->start;
 }
 
-static unsigned long memview_segment_last(const struct memview_segment *segment)
+static unsigned long memview_source_last(const struct memview_source *source)
 {
-	return segment->start + memview_segment_len(segment) - 1;
+	return source->start + memview_source_len(source) - 1;
 }
 
-INTERVAL_TREE_DEFINE(struct memview_segment, mm_node, unsigned long,
-		     mm_subtree_last, memview_segment_start,
-		     memview_segment_last, static inline, memview_segment_tree)
+INTERVAL_TREE_DEFINE(struct memview_source, mm_node, unsigned long,
+		     mm_subtree_last, memview_source_start, memview_source_last,
+		     static inline, memview_source_tree)
 
 /* is_file_hugepages() needs a symbol that is not exported. */
 bool memview_file_is_hugetlb(const struct file *file)
@@ -116,91 +116,91 @@ static void memview_munmap(unsigned long addr, unsigned long len)
 		schedule_timeout_killable(1);
 }
 
-static void memview_segment_release(struct kref *ref)
+static void memview_source_release(struct kref *ref)
 {
-	struct memview_segment *segment =
-		container_of(ref, struct memview_segment, ref);
-	struct memview_mirror *mirror = segment->mirror;
-	struct memview_mm *space = mirror->space;
+	struct memview_source *source =
+		container_of(ref, struct memview_source, ref);
+	struct memview_controller *controller = source->controller;
+	struct memview_mm *space = controller->space;
 
 	/* Invalidations find it until here, and then have nothing to do. */
 	spin_lock(&space->lock);
-	memview_segment_tree_remove(segment, &space->segments);
+	memview_source_tree_remove(source, &space->sources);
 	spin_unlock(&space->lock);
-	fput(segment->vm_file);
-	fput(segment->file);
-	kfree_rcu(segment, rcu);
-	memview_mirror_put(mirror);
+	fput(source->vm_file);
+	fput(source->file);
+	kfree_rcu(source, rcu);
+	memview_controller_put(controller);
 }
 
 /* Sleeps in no case. */
-void memview_segment_put(struct memview_segment *segment)
+void memview_source_put(struct memview_source *source)
 {
-	kref_put(&segment->ref, memview_segment_release);
+	kref_put(&source->ref, memview_source_release);
 }
 
-static bool memview_segment_maps(struct memview_segment *segment,
-				 struct vm_area_struct *vma, unsigned long addr)
+static bool memview_source_maps(struct memview_source *source,
+				struct vm_area_struct *vma, unsigned long addr)
 {
-	unsigned long offset = addr - segment->start;
-	pgoff_t page = segment->first + (offset >> PAGE_SHIFT);
+	unsigned long offset = addr - source->start;
+	pgoff_t page = source->first + (offset >> PAGE_SHIFT);
 
 	/* Outside, the notifier would not see what happens to the page. */
-	if (addr < segment->start || offset >= memview_segment_len(segment))
+	if (addr < source->start || offset >= memview_source_len(source))
 		return false;
 	/* VM_SHARED is not set for a file that is not open for writing. */
 	return vma && vma->vm_start <= addr &&
-	       vma->vm_file == segment->vm_file &&
+	       vma->vm_file == source->vm_file &&
 	       (vma->vm_flags & VM_MAYSHARE) &&
 	       !(vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) &&
 	       memview_vma_page(vma, addr) == page;
 }
 
 /* Is the whole mapping still what we made, if in pieces? */
-static bool memview_segment_intact(struct memview_segment *segment)
+static bool memview_source_intact(struct memview_source *source)
 {
-	struct mm_struct *mm = segment->mirror->mm;
-	unsigned long end = segment->start + memview_segment_len(segment);
+	struct mm_struct *mm = source->controller->mm;
+	unsigned long end = source->start + memview_source_len(source);
 	struct vm_area_struct *vma;
 	unsigned long addr;
 
 	lockdep_assert_held(&mm->mmap_lock);
 
-	for (addr = segment->start; addr < end; addr = vma->vm_end) {
+	for (addr = source->start; addr < end; addr = vma->vm_end) {
 		vma = find_vma(mm, addr);
-		if (!memview_segment_maps(segment, vma, addr))
+		if (!memview_source_maps(source, vma, addr))
 			return false;
 	}
 	return true;
 }
 
 /**
- * memview_segment_vma - the VMA of a segment, if it can be believed
- * @segment: the segment
+ * memview_source_vma - the VMA of a segment, if it can be believed
+ * @source: the segment
  * @mm: the address space that the caller has locked: no other is looked at
  * @addr: address in it
  *
  * What has been unmapped is gone for good: the segment is dead from then on, see
- * memview_segment_invalidate(), and what user space maps in its place is another
+ * memview_source_invalidate(), and what user space maps in its place is another
  * mapping, however much it looks like this one.
  *
  * Context: the mmap_lock of @mm is held; the answer holds until it is dropped.
  * Return: the VMA, which may be a part of what the segment was made with, or
  * NULL when the controller has tampered with it
  */
-struct vm_area_struct *
-memview_segment_vma(struct memview_segment *segment, struct mm_struct *mm,
-		    unsigned long addr)
+struct vm_area_struct *memview_source_vma(struct memview_source *source,
+					  struct mm_struct *mm,
+					  unsigned long addr)
 {
 	struct vm_area_struct *vma;
 
 	lockdep_assert_held(&mm->mmap_lock);
 
-	if (WARN_ON_ONCE(segment->mirror->mm != mm) ||
-	    READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE)
+	if (WARN_ON_ONCE(source->controller->mm != mm) ||
+	    READ_ONCE(source->state) != MEMVIEW_SOURCE_LIVE)
 		return NULL;
 	vma = find_vma(mm, addr);
-	return memview_segment_maps(segment, vma, addr) ? vma : NULL;
+	return memview_source_maps(source, vma, addr) ? vma : NULL;
 }
 
 /*
@@ -208,17 +208,17 @@ memview_segment_vma(struct memview_segment *segment, struct mm_struct *mm,
  * the new sequence number, or have inserted what we now zap (R2): see peers.c for
  * pages; huge entries are made under the lock that is taken here.
  */
-static void memview_attach_zap(struct memview_attach *attach,
-			       pgoff_t first, pgoff_t last)
+static void memview_attachment_zap(struct memview_attachment *attachment,
+				   pgoff_t first, pgoff_t last)
 {
 	struct { pgoff_t first, last; } spans[MEMVIEW_ZAP_SPANS + 1];
-	struct memview *view = attach->view;
+	struct memview *view = attachment->view;
 	struct memview_range *range;
 	unsigned int i, nr = 0;
 
 	spin_lock(&view->lock);
-	for (range = memview_attach_first(attach, first, last); range;
-	     range = memview_attach_next(range, first, last)) {
+	for (range = memview_attachment_first(attachment, first, last); range;
+	     range = memview_attachment_next(range, first, last)) {
 		pgoff_t file_first = memview_range_file_first(range);
 		pgoff_t from = max(file_first, first);
 		pgoff_t to = min(memview_range_file_last(range), last);
@@ -251,26 +251,28 @@ static void memview_attach_zap(struct memview_attach *attach,
  * The entry of the list after @prev, or its first, with a reference. @prev
  * stays in the list as long as its own is held; that is dropped here.
  */
-static struct memview_attach *
-memview_segment_next_attach(struct memview_segment *segment,
-			    struct memview_attach *prev)
+static struct memview_attachment *
+memview_source_next_attachment(struct memview_source *source,
+			       struct memview_attachment *prev)
 {
-	struct list_head *pos = prev ? &prev->segment_node : &segment->attaches;
-	struct memview_attach *attach, *next = NULL;
+	struct list_head *pos = prev ? &prev->source_node :
+				       &source->attachments;
+	struct memview_attachment *attachment, *next = NULL;
 
-	spin_lock(&segment->lock);
-	while (!list_is_last(pos, &segment->attaches)) {
+	spin_lock(&source->lock);
+	while (!list_is_last(pos, &source->attachments)) {
 		pos = pos->next;
-		attach = list_entry(pos, struct memview_attach, segment_node);
-		if (kref_get_unless_zero(&attach->ref)) {
-			next = attach;
+		attachment =
+			list_entry(pos, struct memview_attachment, source_node);
+		if (kref_get_unless_zero(&attachment->ref)) {
+			next = attachment;
 			break;
 		}
 	}
-	spin_unlock(&segment->lock);
+	spin_unlock(&source->lock);
 
 	if (prev)
-		memview_attach_put(prev);
+		memview_attachment_put(prev);
 	return next;
 }
 
@@ -279,12 +281,12 @@ struct memview_zapper {
 	struct task_struct *task;
 };
 
-static bool memview_segment_zapping(struct memview_segment *segment,
-				    const struct task_struct *task)
+static bool memview_source_zapping(struct memview_source *source,
+				   const struct task_struct *task)
 {
 	const struct memview_zapper *zapper;
 
-	list_for_each_entry(zapper, &segment->zappers, node)
+	list_for_each_entry(zapper, &source->zappers, node)
 		if (zapper->task == task)
 			return true;
 	return false;
@@ -306,47 +308,48 @@ static bool memview_segment_zapping(struct memview_segment *segment,
  * which no peer has anything. Another task's zap is never a reason to return
  * early: its page may be freed later than ours.
  */
-static void memview_segment_invalidate(struct memview_segment *segment,
-				       const struct mmu_notifier_range *range)
+static void memview_source_invalidate(struct memview_source *source,
+				      const struct mmu_notifier_range *range)
 {
 	struct memview_zapper zapper = { .task = current };
-	struct memview_attach *attach = NULL;
-	pgoff_t first = segment->first;
-	pgoff_t last = segment->last;
-	unsigned long end = segment->start + memview_segment_len(segment);
+	struct memview_attachment *attachment = NULL;
+	pgoff_t first = source->first;
+	pgoff_t last = source->last;
+	unsigned long end = source->start + memview_source_len(source);
 	bool whole;
 
-	trace_memview_invalidate(segment, range);
+	trace_memview_invalidate(source, range);
 
-	spin_lock(&segment->lock);
-	WRITE_ONCE(segment->seq, segment->seq + 1);
-	if (segment->quiet)
+	spin_lock(&source->lock);
+	WRITE_ONCE(source->seq, source->seq + 1);
+	if (source->quiet)
 		goto out_unlock;
 	whole = range->event == MMU_NOTIFY_RELEASE ||
 		(range->event == MMU_NOTIFY_UNMAP &&
-		 memview_range_unmaps(range, segment->vm_file));
+		 memview_range_unmaps(range, source->vm_file));
 	if (whole) {
-		WRITE_ONCE(segment->state, MEMVIEW_SEGMENT_DEAD);
+		WRITE_ONCE(source->state, MEMVIEW_SOURCE_DEAD);
 	} else {
-		if (range->start > segment->start)
-			first += (range->start - segment->start) >> PAGE_SHIFT;
+		if (range->start > source->start)
+			first += (range->start - source->start) >> PAGE_SHIFT;
 		if (range->end < end)
 			last -= (end - range->end) >> PAGE_SHIFT;
 	}
-	if (memview_segment_zapping(segment, current))
+	if (memview_source_zapping(source, current))
 		goto out_unlock;
-	list_add(&zapper.node, &segment->zappers);
-	spin_unlock(&segment->lock);
+	list_add(&zapper.node, &source->zappers);
+	spin_unlock(&source->lock);
 
-	while ((attach = memview_segment_next_attach(segment, attach)))
-		memview_attach_zap(attach, first, last);
+	while ((attachment =
+			memview_source_next_attachment(source, attachment)))
+		memview_attachment_zap(attachment, first, last);
 
-	spin_lock(&segment->lock);
+	spin_lock(&source->lock);
 	list_del(&zapper.node);
 	if (whole)
-		segment->quiet = true;
+		source->quiet = true;
 out_unlock:
-	spin_unlock(&segment->lock);
+	spin_unlock(&source->lock);
 	/* The page is still there: more time for what must not take it now. */
 	if (MEMVIEW_BROKEN_running)
 		usleep_range(2000, 4000);
@@ -356,34 +359,35 @@ out_unlock:
  * The segment after @prev, or the first, that has some of a span, with a reference.
  * @prev stays in the tree as long as its own is held; that is dropped here.
  */
-static struct memview_segment *
-memview_segment_next(struct memview_mm *space, struct memview_segment *prev,
-		     unsigned long start, unsigned long last)
+static struct memview_source *memview_source_next(struct memview_mm *space,
+						  struct memview_source *prev,
+						  unsigned long start,
+						  unsigned long last)
 {
-	struct memview_segment *segment;
+	struct memview_source *source;
 
 	spin_lock(&space->lock);
-	segment = prev ? memview_segment_tree_iter_next(prev, start, last) :
-			 memview_segment_tree_iter_first(&space->segments, start,
-							 last);
-	while (segment && !kref_get_unless_zero(&segment->ref))
-		segment = memview_segment_tree_iter_next(segment, start, last);
+	source = prev ? memview_source_tree_iter_next(prev, start, last) :
+			memview_source_tree_iter_first(&space->sources, start,
+						       last);
+	while (source && !kref_get_unless_zero(&source->ref))
+		source = memview_source_tree_iter_next(source, start, last);
 	spin_unlock(&space->lock);
 
 	if (prev)
-		memview_segment_put(prev);
-	return segment;
+		memview_source_put(prev);
+	return source;
 }
 
 /* Does nobody have anything of it? Then there is nothing to sleep for. */
-static bool memview_segment_invalidate_unused(struct memview_segment *segment)
+static bool memview_source_invalidate_unused(struct memview_source *source)
 {
 	bool unused;
 
-	spin_lock(&segment->lock);
-	WRITE_ONCE(segment->seq, segment->seq + 1);
-	unused = segment->quiet || list_empty(&segment->attaches);
-	spin_unlock(&segment->lock);
+	spin_lock(&source->lock);
+	WRITE_ONCE(source->seq, source->seq + 1);
+	unused = source->quiet || list_empty(&source->attachments);
+	spin_unlock(&source->lock);
 	return unused;
 }
 
@@ -400,14 +404,14 @@ static bool memview_segment_invalidate_unused(struct memview_segment *segment)
 int memview_sources_invalidate(struct memview_mm *space,
 			       const struct mmu_notifier_range *range)
 {
-	struct memview_segment *segment = NULL;
+	struct memview_source *source = NULL;
 
-	while ((segment = memview_segment_next(space, segment, range->start,
-					       range->end - 1))) {
+	while ((source = memview_source_next(space, source, range->start,
+					     range->end - 1))) {
 		if (mmu_notifier_range_blockable(range)) {
-			memview_segment_invalidate(segment, range);
-		} else if (!memview_segment_invalidate_unused(segment)) {
-			memview_segment_put(segment);
+			memview_source_invalidate(source, range);
+		} else if (!memview_source_invalidate_unused(source)) {
+			memview_source_put(source);
 			return -EAGAIN;
 		}
 	}
@@ -449,58 +453,58 @@ static bool memview_vma_is_fit(struct vm_area_struct *vma)
  * From here on invalidations find the segment: before its mapping can change, the
  * mmap_lock being held. What is running at this moment faults wait for.
  */
-static void memview_segment_watch(struct memview_segment *segment)
+static void memview_source_watch(struct memview_source *source)
 {
-	struct memview_mm *space = segment->mirror->space;
+	struct memview_mm *space = source->controller->space;
 
 	lockdep_assert_held(&space->notifier.mm->mmap_lock);
 
-	get_file(segment->vm_file);
+	get_file(source->vm_file);
 	spin_lock(&space->lock);
-	memview_segment_tree_insert(segment, &space->segments);
+	memview_source_tree_insert(source, &space->sources);
 	spin_unlock(&space->lock);
 }
 
 /*
- * Takes possession of the mapping at @segment->start, where another thread may
+ * Takes possession of the mapping at @source->start, where another thread may
  * have put anything since it was made. -EAGAIN when it has been merged with a
  * neighbour of the controller's: only what is ours alone can be kept out of its
  * children and core dumps.
  */
-static int memview_segment_own(struct memview_segment *segment)
+static int memview_source_own(struct memview_source *source)
 {
-	struct mm_struct *mm = segment->mirror->mm;
-	unsigned long len = memview_segment_len(segment);
+	struct mm_struct *mm = source->controller->mm;
+	unsigned long len = memview_source_len(source);
 	struct vm_area_struct *vma;
 	bool ours;
 	int err = 0;
 
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
-	vma = find_vma(mm, segment->start);
-	ours = memview_vma_shows(vma, segment->start, segment->first) &&
-	       vma->vm_end - segment->start >= len;
+	vma = find_vma(mm, source->start);
+	ours = memview_vma_shows(vma, source->start, source->first) &&
+	       vma->vm_end - source->start >= len;
 	if (!ours || !memview_vma_is_fit(vma) ||
-	    !memview_file_shows(vma->vm_file, segment->file)) {
+	    !memview_file_shows(vma->vm_file, source->file)) {
 		err = -ENODEV;
-	} else if (vma->vm_start != segment->start ||
-		   vma->vm_end != segment->start + len) {
+	} else if (vma->vm_start != source->start ||
+		   vma->vm_end != source->start + len) {
 		err = -EAGAIN;
 	} else {
 		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
-		segment->vm_file = vma->vm_file;
-		memview_segment_watch(segment);
+		source->vm_file = vma->vm_file;
+		memview_source_watch(source);
 	}
 	mmap_write_unlock(mm);
 	if (err && ours)
-		memview_munmap(segment->start, len);
+		memview_munmap(source->start, len);
 	return err;
 }
 
-static int memview_segment_mmap(struct memview_segment *segment)
+static int memview_source_mmap(struct memview_source *source)
 {
-	unsigned long prot = PROT_READ | (segment->writable ? PROT_WRITE : 0);
-	unsigned long len = memview_segment_len(segment);
+	unsigned long prot = PROT_READ | (source->writable ? PROT_WRITE : 0);
+	unsigned long len = memview_source_len(source);
 	unsigned long hint = 0;
 	int tries = 8;
 	int err;
@@ -508,82 +512,82 @@ static int memview_segment_mmap(struct memview_segment *segment)
 	do {
 		unsigned long addr;
 
-		addr = vm_mmap(segment->file, hint, len, prot,
+		addr = vm_mmap(source->file, hint, len, prot,
 			       MAP_SHARED | MAP_NORESERVE,
-			       segment->first << PAGE_SHIFT);
+			       source->first << PAGE_SHIFT);
 		if (IS_ERR_VALUE(addr))
 			return memview_mmap_error((long)addr);
-		segment->start = addr;
-		err = memview_segment_own(segment);
+		source->start = addr;
+		err = memview_source_own(source);
 		/* Away from the neighbour it merged with, each time further. */
 		hint = (hint ?: addr) - len - SZ_4M;
 	} while (err == -EAGAIN && --tries);
 	return err == -EAGAIN ? -ENOMEM : err;
 }
 
-/* @vm_file: what it must have, or NULL: what a mapping of edit->file could */
-static int memview_adopt_check_vma(const struct memview_edit *edit,
+/* @vm_file: what it must have, or NULL: what a mapping of op->file could */
+static int memview_adopt_check_vma(const struct memview_table_op *op,
 				   struct file *vm_file,
 				   struct vm_area_struct *vma,
 				   unsigned long addr)
 {
-	pgoff_t page = edit->file_first + ((addr - edit->addr) >> PAGE_SHIFT);
+	pgoff_t page = op->file_first + ((addr - op->addr) >> PAGE_SHIFT);
 
 	if (!vma || vma->vm_start > addr)
 		return -EFAULT;
 	if (!memview_vma_shows(vma, addr, page) ||
 	    (vm_file ? vma->vm_file != vm_file :
-		       !memview_file_shows(vma->vm_file, edit->file)))
+		       !memview_file_shows(vma->vm_file, op->file)))
 		return -EINVAL;
 	if (!memview_vma_is_fit(vma))
 		return -ENODEV;
 	/* It may change at any time; but what never works should say so. */
 	if (!(vma->vm_flags & VM_READ) ||
-	    ((edit->flags & MEMVIEW_MAP_WRITE) && !(vma->vm_flags & VM_WRITE)))
+	    ((op->flags & MEMVIEW_MAP_WRITE) && !(vma->vm_flags & VM_WRITE)))
 		return -EACCES;
 	return 0;
 }
 
 /**
- * memview_adopt_check - can the mapping at edit->addr be adopted?
+ * memview_adopt_check - can the mapping at op->addr be adopted?
  * @mm: the controller's, whose mmap_lock is held
- * @edit: what to map
- * @vm_file: what all of it must have, or NULL: what a mapping of edit->file could
- * @segment: gets vm_file, not held, start, first and last of it, or NULL. All of
+ * @op: what to map
+ * @vm_file: what all of it must have, or NULL: what a mapping of op->file could
+ * @source: gets vm_file, not held, start, first and last of it, or NULL. All of
  *	the VMAs and not only the span, so that the ranges to come find it, too.
  *
  * Return: 0, -EFAULT, -EINVAL, -ENODEV, -EACCES as for MEMVIEW_MAP_FD
  */
 static int memview_adopt_check(struct mm_struct *mm,
-			       const struct memview_edit *edit,
+			       const struct memview_table_op *op,
 			       struct file *vm_file,
-			       struct memview_segment *segment)
+			       struct memview_source *source)
 {
-	unsigned long len = (edit->last - edit->first + 1) << PAGE_SHIFT;
+	unsigned long len = (op->last - op->first + 1) << PAGE_SHIFT;
 	struct vm_area_struct *vma;
 	unsigned long addr, end;
 	int err;
 
 	lockdep_assert_held(&mm->mmap_lock);
 
-	if (edit->addr >= mm->task_size || len > mm->task_size - edit->addr)
+	if (op->addr >= mm->task_size || len > mm->task_size - op->addr)
 		return -EFAULT;
-	end = edit->addr + len;
+	end = op->addr + len;
 
-	for (addr = edit->addr; addr < end; addr = vma->vm_end) {
+	for (addr = op->addr; addr < end; addr = vma->vm_end) {
 		vma = find_vma(mm, addr);
-		err = memview_adopt_check_vma(edit, vm_file, vma, addr);
+		err = memview_adopt_check_vma(op, vm_file, vma, addr);
 		if (err)
 			return err;
 		vm_file = vma->vm_file;
-		if (!segment)
+		if (!source)
 			continue;
-		if (addr == edit->addr) {
-			segment->vm_file = vm_file;
-			segment->start = vma->vm_start;
-			segment->first = vma->vm_pgoff;
+		if (addr == op->addr) {
+			source->vm_file = vm_file;
+			source->start = vma->vm_start;
+			source->first = vma->vm_pgoff;
 		}
-		segment->last = memview_vma_page(vma, vma->vm_end) - 1;
+		source->last = memview_vma_page(vma, vma->vm_end) - 1;
 	}
 	return 0;
 }
@@ -627,48 +631,48 @@ static int memview_file_probe(struct file *file, pgoff_t page,
 }
 
 /* Makes a segment of the controller's own mapping. */
-static int memview_segment_adopt(struct memview_segment *segment,
-				 const struct memview_edit *edit)
+static int memview_source_adopt(struct memview_source *source,
+				const struct memview_table_op *op)
 {
-	unsigned long prot = PROT_READ | (segment->writable ? PROT_WRITE : 0);
-	struct mm_struct *mm = segment->mirror->mm;
+	unsigned long prot = PROT_READ | (source->writable ? PROT_WRITE : 0);
+	struct mm_struct *mm = source->controller->mm;
 	struct file *shown;
 	int err;
 
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	err = memview_adopt_check(mm, edit, NULL, NULL);
+	err = memview_adopt_check(mm, op, NULL, NULL);
 	mmap_read_unlock(mm);
 	if (err)
 		return err;
 	/* It may have been mapped by another open file, with other rights. */
-	err = memview_file_probe(edit->file, edit->file_first, prot, &shown);
+	err = memview_file_probe(op->file, op->file_first, prot, &shown);
 	if (err)
 		return err;
 	if (mmap_write_lock_killable(mm)) {
 		fput(shown);
 		return -EINTR;
 	}
-	err = memview_adopt_check(mm, edit, NULL, segment);
-	if (!err && file_inode(segment->vm_file) != file_inode(shown))
+	err = memview_adopt_check(mm, op, NULL, source);
+	if (!err && file_inode(source->vm_file) != file_inode(shown))
 		err = -EINVAL;
 	if (!err)
-		memview_segment_watch(segment);
+		memview_source_watch(source);
 	mmap_write_unlock(mm);
 	fput(shown);
 	return err;
 }
 
-static bool memview_segment_armed(struct memview_segment *segment)
+static bool memview_source_armed(struct memview_source *source)
 {
-	struct mm_struct *mm = segment->mirror->mm;
-	unsigned long end = segment->start + memview_segment_len(segment);
+	struct mm_struct *mm = source->controller->mm;
+	unsigned long end = source->start + memview_source_len(source);
 	struct vm_area_struct *vma;
 	unsigned long addr;
 
 	lockdep_assert_held(&mm->mmap_lock);
 
-	for (addr = segment->start; addr < end; addr = vma->vm_end) {
+	for (addr = source->start; addr < end; addr = vma->vm_end) {
 		vma = find_vma(mm, addr);
 		if (!vma || userfaultfd_armed(vma))
 			return vma;
@@ -677,20 +681,19 @@ static bool memview_segment_armed(struct memview_segment *segment)
 }
 
 /*
- * Unmaps what memview_segment_mmap() mapped, if it is still that. Not adopted: that
+ * Unmaps what memview_source_mmap() mapped, if it is still that. Not adopted: that
  * was never ours.
  *
  * Context: in the controller, and no lock is held.
  * Return: false when it would have to wait and must not, without @wait. (What is
  * locked in between is waited for: the controller's own doing, and it can be killed.)
  */
-static bool memview_segment_munmap(struct memview_segment *segment, bool wait)
+static bool memview_source_munmap(struct memview_source *source, bool wait)
 {
-	struct mm_struct *mm = segment->mirror->mm;
+	struct mm_struct *mm = source->controller->mm;
 	bool intact;
 
-	if (segment->adopted ||
-	    READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE)
+	if (source->adopted || READ_ONCE(source->state) != MEMVIEW_SOURCE_LIVE)
 		return true;
 	if (wait) {
 		/* The end of the address space will do it. */
@@ -699,57 +702,58 @@ static bool memview_segment_munmap(struct memview_segment *segment, bool wait)
 	} else if (rwsem_is_locked(&mm->mmap_lock) || !mmap_read_trylock(mm)) {
 		return false;
 	}
-	intact = memview_segment_intact(segment);
-	if (intact && !wait && memview_segment_armed(segment)) {
+	intact = memview_source_intact(source);
+	if (intact && !wait && memview_source_armed(source)) {
 		mmap_read_unlock(mm);
 		return false;
 	}
 	mmap_read_unlock(mm);
 	if (intact)
-		memview_munmap(segment->start, memview_segment_len(segment));
+		memview_munmap(source->start, memview_source_len(source));
 	return true;
 }
 
 /* @first and @last: of the file; not for what is adopted. */
-static struct memview_segment *
-memview_segment_create(struct memview_mirror *mirror,
-		       const struct memview_edit *edit,
-		       pgoff_t first, pgoff_t last)
+static struct memview_source *
+memview_source_create(struct memview_controller *controller,
+		      const struct memview_table_op *op, pgoff_t first,
+		      pgoff_t last)
 {
-	struct memview_segment *segment;
+	struct memview_source *source;
 	int err;
 
-	segment = kzalloc(sizeof(*segment), GFP_KERNEL_ACCOUNT);
-	if (!segment)
+	source = kzalloc(sizeof(*source), GFP_KERNEL_ACCOUNT);
+	if (!source)
 		return ERR_PTR(-ENOMEM);
-	kref_init(&segment->ref);
-	INIT_HLIST_NODE(&segment->node);
-	INIT_LIST_HEAD(&segment->idle_node);
-	spin_lock_init(&segment->lock);
-	INIT_LIST_HEAD(&segment->zappers);
-	INIT_LIST_HEAD(&segment->attaches);
-	segment->mirror = mirror;
-	segment->file = edit->file;
-	segment->writable = edit->flags & MEMVIEW_MAP_WRITE;
-	segment->adopted = edit->flags & MEMVIEW_MAP_ADOPT;
-	segment->first = first;
-	segment->last = last;
+	kref_init(&source->ref);
+	INIT_HLIST_NODE(&source->node);
+	INIT_LIST_HEAD(&source->idle_node);
+	spin_lock_init(&source->lock);
+	INIT_LIST_HEAD(&source->zappers);
+	INIT_LIST_HEAD(&source->attachments);
+	source->controller = controller;
+	source->file = op->file;
+	source->writable = op->flags & MEMVIEW_MAP_WRITE;
+	source->adopted = op->flags & MEMVIEW_MAP_ADOPT;
+	source->first = first;
+	source->last = last;
 
-	err = segment->adopted ? memview_segment_adopt(segment, edit) :
-				 memview_segment_mmap(segment);
+	err = source->adopted ? memview_source_adopt(source, op) :
+				memview_source_mmap(source);
 	if (err) {
-		kfree(segment);
+		kfree(source);
 		return ERR_PTR(err);
 	}
-	memview_mirror_get(mirror);
-	get_file(segment->file);
-	return segment;
+	memview_controller_get(controller);
+	get_file(source->file);
+	return source;
 }
 
 /* In pages; what a segment takes of the controller's address space is lost to it. */
-static unsigned long memview_mirror_room(struct memview_mirror *mirror)
+static unsigned long
+memview_controller_room(struct memview_controller *controller)
 {
-	struct mm_struct *mm = mirror->mm;
+	struct mm_struct *mm = controller->mm;
 	unsigned long limit = min(rlimit(RLIMIT_AS), mm->task_size) >> PAGE_SHIFT;
 	unsigned long used = READ_ONCE(mm->total_vm);
 
@@ -757,7 +761,7 @@ static unsigned long memview_mirror_room(struct memview_mirror *mirror)
 }
 
 /* What a new segment's size depends on. */
-struct memview_segment_others {
+struct memview_source_others {
 	unsigned int nr;	/* segments of the same source */
 	unsigned long before;	/* pages of the one that ends where it begins */
 };
@@ -767,23 +771,24 @@ struct memview_segment_others {
  * the end of the file, where a writable mmap(2) would extend it; and only what was
  * asked for with mlockall(MCL_FUTURE), which would allocate all of it.
  */
-static void memview_segment_span(struct memview_mirror *mirror,
-				 struct file *file,
-				 const struct memview_segment_others *others,
-				 pgoff_t *first, pgoff_t *last)
+static void memview_source_span(struct memview_controller *controller,
+				struct file *file,
+				const struct memview_source_others *others,
+				pgoff_t *first, pgoff_t *last)
 {
 	struct inode *inode = file_inode(file);
 	pgoff_t end = DIV_ROUND_UP_ULL(i_size_read(inode), PAGE_SIZE);
 	bool hugetlb = memview_file_is_hugetlb(file);
-	unsigned int order = min_t(unsigned int, MEMVIEW_SEGMENT_ORDER_MAX,
-				   others->nr / MEMVIEW_SEGMENT_STEP);
+	unsigned int order = min_t(unsigned int, MEMVIEW_SOURCE_ORDER_MAX,
+				   others->nr / MEMVIEW_SOURCE_STEP);
 	unsigned long most = 1, block, next;
 	pgoff_t asked = *last;
 
 	if (!(current->mm->def_flags & VM_LOCKED)) {
-		most = memview_mirror_room(mirror) / MEMVIEW_SEGMENT_SHARE;
+		most = memview_controller_room(controller) /
+		       MEMVIEW_SOURCE_SHARE;
 		most = min(rounddown_pow_of_two(most ?: 1),
-			   1UL << MEMVIEW_SEGMENT_ORDER_MAX);
+			   1UL << MEMVIEW_SOURCE_ORDER_MAX);
 	}
 	block = min(1UL << order, most);
 	next = min(rounddown_pow_of_two(others->before ? 2 * others->before : 1), most);
@@ -802,196 +807,198 @@ static void memview_segment_span(struct memview_mirror *mirror,
 }
 
 /*
- * Do @segment and @file show the same? Where the inode below is another, only for
+ * Do @source and @file show the same? Where the inode below is another, only for
  * sure when they are the same open file.
  */
-static bool memview_segment_is_of(struct memview_segment *segment,
-				  struct file *file)
+static bool memview_source_is_of(struct memview_source *source,
+				 struct file *file)
 {
 	const fmode_t mode = FMODE_READ | FMODE_WRITE;
 
-	if (segment->file == file)
+	if (source->file == file)
 		return true;
-	return file_inode(segment->file) == file_inode(file) &&
-	       file_inode(segment->vm_file) == file_inode(file) &&
-	       segment->file->f_path.mnt == file->f_path.mnt &&
-	       (segment->file->f_mode & mode) == (file->f_mode & mode);
+	return file_inode(source->file) == file_inode(file) &&
+	       file_inode(source->vm_file) == file_inode(file) &&
+	       source->file->f_path.mnt == file->f_path.mnt &&
+	       (source->file->f_mode & mode) == (file->f_mode & mode);
 }
 
 /*
  * What is adopted is for those who ask for it: the others would lose their
  * memory by what the controller does to a mapping that they have not named.
  */
-static bool memview_segment_matches(struct memview_segment *segment,
-				    const struct memview_edit *edit)
+static bool memview_source_matches(struct memview_source *source,
+				   const struct memview_table_op *op)
 {
-	bool writable = edit->flags & MEMVIEW_MAP_WRITE;
-	bool adopted = edit->flags & MEMVIEW_MAP_ADOPT;
+	bool writable = op->flags & MEMVIEW_MAP_WRITE;
+	bool adopted = op->flags & MEMVIEW_MAP_ADOPT;
 
-	return segment->writable == writable && segment->adopted == adopted &&
-	       READ_ONCE(segment->state) == MEMVIEW_SEGMENT_LIVE &&
-	       memview_segment_is_of(segment, edit->file);
+	return source->writable == writable && source->adopted == adopted &&
+	       READ_ONCE(source->state) == MEMVIEW_SOURCE_LIVE &&
+	       memview_source_is_of(source, op->file);
 }
 
-static bool memview_segment_covers(struct memview_segment *segment,
-				   const struct memview_edit *edit)
+static bool memview_source_covers(struct memview_source *source,
+				  const struct memview_table_op *op)
 {
-	pgoff_t last = edit->file_first + (edit->last - edit->first);
+	pgoff_t last = op->file_first + (op->last - op->first);
 
-	return segment->first <= edit->file_first && segment->last >= last &&
-	       (!segment->adopted || edit->addr ==
-		memview_segment_addr(segment, edit->file_first));
+	return source->first <= op->file_first && source->last >= last &&
+	       (!source->adopted ||
+		op->addr == memview_source_addr(source, op->file_first));
 }
 
 /* A segment that somebody uses is not idle. */
-static void memview_segment_use_locked(struct memview_segment *segment)
+static void memview_source_use_locked(struct memview_source *source)
 {
-	lockdep_assert_held(&segment->mirror->lock);
+	lockdep_assert_held(&source->controller->lock);
 
-	if (!segment->users++)
-		list_del_init(&segment->idle_node);
+	if (!source->users++)
+		list_del_init(&source->idle_node);
 }
 
-static void memview_segment_use(struct memview_segment *segment)
+static void memview_source_use(struct memview_source *source)
 {
-	struct memview_mirror *mirror = segment->mirror;
+	struct memview_controller *controller = source->controller;
 
-	spin_lock(&mirror->lock);
-	memview_segment_use_locked(segment);
-	spin_unlock(&mirror->lock);
+	spin_lock(&controller->lock);
+	memview_source_use_locked(source);
+	spin_unlock(&controller->lock);
 }
 
-static void memview_segment_unlist(struct memview_segment *segment)
+static void memview_source_unlist(struct memview_source *source)
 {
-	lockdep_assert_held(&segment->mirror->lock);
+	lockdep_assert_held(&source->controller->lock);
 
-	hlist_del_init(&segment->node);
-	list_del_init(&segment->idle_node);
-	segment->mirror->nr_segments--;
+	hlist_del_init(&source->node);
+	list_del_init(&source->idle_node);
+	source->controller->nr_sources--;
 }
 
 /* Where segments of @file are found. */
-static struct hlist_head *memview_mirror_bucket(struct memview_mirror *mirror,
-						const struct file *file)
+static struct hlist_head *
+memview_controller_bucket(struct memview_controller *controller,
+			  const struct file *file)
 {
-	return &mirror->segments[hash_ptr(file_inode(file),
-					  MEMVIEW_SEGMENT_HASH_BITS)];
+	return &controller->sources[hash_ptr(file_inode(file),
+					     MEMVIEW_SOURCE_HASH_BITS)];
 }
 
-static void memview_segment_list(struct memview_segment *segment)
+static void memview_source_list(struct memview_source *source)
 {
-	struct memview_mirror *mirror = segment->mirror;
+	struct memview_controller *controller = source->controller;
 
-	lockdep_assert_held(&mirror->lock);
+	lockdep_assert_held(&controller->lock);
 
-	hlist_add_head(&segment->node,
-		       memview_mirror_bucket(mirror, segment->file));
-	mirror->nr_segments++;
+	hlist_add_head(&source->node,
+		       memview_controller_bucket(controller, source->file));
+	controller->nr_sources++;
 }
 
 /**
- * memview_segment_unuse - a segment is used by one less
- * @segment: the segment
+ * memview_source_unuse - a segment is used by one less
+ * @source: the segment
  *
  * What is idle is kept, for the controller's next call to find it or to end it. What
  * is of no use to anybody goes at once.
  *
  * Context: any; may be the last reference.
  */
-static void memview_segment_unuse(struct memview_segment *segment)
+void memview_source_unuse(struct memview_source *source)
 {
-	struct memview_mirror *mirror = segment->mirror;
+	struct memview_controller *controller = source->controller;
 	bool idle, gone = false;
 
-	spin_lock(&mirror->lock);
-	idle = !--segment->users;
+	spin_lock(&controller->lock);
+	idle = !--source->users;
 	if (idle) {
-		gone = mirror->ended ||
-		       READ_ONCE(segment->state) != MEMVIEW_SEGMENT_LIVE;
+		gone = controller->ended ||
+		       READ_ONCE(source->state) != MEMVIEW_SOURCE_LIVE;
 		if (gone) {
-			memview_segment_unlist(segment);
+			memview_source_unlist(source);
 		} else {
-			segment->idle_since = jiffies;
-			list_add_tail(&segment->idle_node, &mirror->idle);
+			source->idle_since = jiffies;
+			list_add_tail(&source->idle_node, &controller->idle);
 		}
 	}
-	spin_unlock(&mirror->lock);
+	spin_unlock(&controller->lock);
 	if (gone)
-		memview_segment_put(segment);
+		memview_source_put(source);
 }
 
 /*
  * A live segment that serves for what is to be mapped, to be used, or NULL; then
  * @others is told.
  */
-static struct memview_segment *
-memview_segment_find(struct memview_mirror *mirror,
-		     const struct memview_edit *edit,
-		     struct memview_segment_others *others)
+static struct memview_source *
+memview_source_search(struct memview_controller *controller,
+		      const struct memview_table_op *op,
+		      struct memview_source_others *others)
 {
-	struct hlist_head *bucket = memview_mirror_bucket(mirror, edit->file);
-	struct memview_segment *segment;
+	struct hlist_head *bucket =
+		memview_controller_bucket(controller, op->file);
+	struct memview_source *source;
 
 	others->nr = 0;
 	others->before = 0;
-	spin_lock(&mirror->lock);
-	hlist_for_each_entry(segment, bucket, node) {
-		if (!memview_segment_matches(segment, edit))
+	spin_lock(&controller->lock);
+	hlist_for_each_entry(source, bucket, node) {
+		if (!memview_source_matches(source, op))
 			continue;
-		if (memview_segment_covers(segment, edit)) {
-			memview_segment_use_locked(segment);
+		if (memview_source_covers(source, op)) {
+			memview_source_use_locked(source);
 			/* It is likely to be the next one, too. */
-			if (bucket->first != &segment->node) {
-				hlist_del(&segment->node);
-				hlist_add_head(&segment->node, bucket);
+			if (bucket->first != &source->node) {
+				hlist_del(&source->node);
+				hlist_add_head(&source->node, bucket);
 			}
 			break;
 		}
 		others->nr++;
-		if (segment->last + 1 == edit->file_first)
+		if (source->last + 1 == op->file_first)
 			others->before = max(others->before,
-					     segment->last - segment->first + 1);
+					     source->last - source->first + 1);
 	}
-	spin_unlock(&mirror->lock);
-	return segment;
+	spin_unlock(&controller->lock);
+	return source;
 }
 
 /*
  * Has the controller a segment to end now? With @all, each that is idle; else those
  * that have been so for long enough. To be put, or to be given back.
  */
-static struct memview_segment *
-memview_mirror_take_idle(struct memview_mirror *mirror, bool all)
+static struct memview_source *
+memview_controller_take_idle(struct memview_controller *controller, bool all)
 {
-	struct memview_segment *segment;
+	struct memview_source *source;
 
-	if (list_empty(&mirror->idle))
+	if (list_empty(&controller->idle))
 		return NULL;
-	spin_lock(&mirror->lock);
-	segment = list_first_entry_or_null(&mirror->idle, struct memview_segment,
-					   idle_node);
-	if (segment && !all &&
-	    time_before(jiffies, segment->idle_since + MEMVIEW_IDLE_TIME))
-		segment = NULL;
-	if (segment)
-		memview_segment_unlist(segment);
-	spin_unlock(&mirror->lock);
-	return segment;
+	spin_lock(&controller->lock);
+	source = list_first_entry_or_null(&controller->idle,
+					  struct memview_source, idle_node);
+	if (source && !all &&
+	    time_before(jiffies, source->idle_since + MEMVIEW_IDLE_TIME))
+		source = NULL;
+	if (source)
+		memview_source_unlist(source);
+	spin_unlock(&controller->lock);
+	return source;
 }
 
-static void memview_mirror_give_back(struct memview_mirror *mirror,
-				     struct memview_segment *segment)
+static void memview_controller_give_back(struct memview_controller *controller,
+					 struct memview_source *source)
 {
-	spin_lock(&mirror->lock);
-	segment->idle_since = jiffies;
-	list_move_tail(&segment->idle_node, &mirror->idle);
-	memview_segment_list(segment);
-	spin_unlock(&mirror->lock);
+	spin_lock(&controller->lock);
+	source->idle_since = jiffies;
+	list_move_tail(&source->idle_node, &controller->idle);
+	memview_source_list(source);
+	spin_unlock(&controller->lock);
 }
 
 /**
- * memview_source_collect - end the controller's idle segments
- * @mirror: the controller's, or NULL
+ * memview_controller_collect - end the controller's idle segments
+ * @controller: the controller's, or NULL
  * @all: those too that have not been idle for long
  * @wait: those too that it takes a wait to unmap; else they are left to the next call
  *
@@ -1001,148 +1008,150 @@ static void memview_mirror_give_back(struct memview_mirror *mirror,
  *
  * Context: no lock is held. Does nothing in another process.
  */
-void memview_source_collect(struct memview_mirror *mirror, bool all, bool wait)
+void memview_controller_collect(struct memview_controller *controller, bool all,
+				bool wait)
 {
-	struct memview_segment *segment, *next;
+	struct memview_source *source, *next;
 	LIST_HEAD(kept);
 
-	if (!mirror || list_empty(&mirror->idle) || mirror->mm != current->mm)
+	if (!controller || list_empty(&controller->idle) ||
+	    controller->mm != current->mm)
 		return;
-	while ((segment = memview_mirror_take_idle(mirror, all))) {
-		if (memview_segment_munmap(segment, wait))
-			memview_segment_put(segment);
+	while ((source = memview_controller_take_idle(controller, all))) {
+		if (memview_source_munmap(source, wait))
+			memview_source_put(source);
 		else
-			list_add_tail(&segment->idle_node, &kept);
+			list_add_tail(&source->idle_node, &kept);
 	}
-	list_for_each_entry_safe(segment, next, &kept, idle_node)
-		memview_mirror_give_back(mirror, segment);
+	list_for_each_entry_safe(source, next, &kept, idle_node)
+		memview_controller_give_back(controller, source);
 }
 
 /* Has the next call of the controller something to wait for at its end? */
-bool memview_source_is_due(struct memview_mirror *mirror)
+bool memview_controller_is_due(struct memview_controller *controller)
 {
-	struct memview_segment *segment;
+	struct memview_source *source;
 	bool due;
 
-	if (list_empty(&mirror->idle))
+	if (list_empty(&controller->idle))
 		return false;
-	spin_lock(&mirror->lock);
-	segment = list_first_entry_or_null(&mirror->idle, struct memview_segment,
-					   idle_node);
-	due = segment &&
-	      !time_before(jiffies, segment->idle_since + MEMVIEW_IDLE_TIME);
-	spin_unlock(&mirror->lock);
+	spin_lock(&controller->lock);
+	source = list_first_entry_or_null(&controller->idle,
+					  struct memview_source, idle_node);
+	due = source &&
+	      !time_before(jiffies, source->idle_since + MEMVIEW_IDLE_TIME);
+	spin_unlock(&controller->lock);
 	return due;
 }
 
 /**
- * memview_source_drop_idle - end what no range needs any more, now
+ * memview_controller_drop_idle - end what no range needs any more, now
  * @view: a view of the caller, or one that is nobody's yet
  *
  * Return: 0, -EIO, or -EINTR
  */
-int memview_source_drop_idle(struct memview *view)
+int memview_controller_drop_idle(struct memview *view)
 {
-	struct memview_mirror *mirror = memview_controller(view);
+	struct memview_controller *controller = memview_view_controller(view);
 
-	if (mirror && mirror->mm != current->mm)
+	if (controller && controller->mm != current->mm)
 		return -EIO;
-	if (mirror)
-		memview_mirror_get(mirror);
+	if (controller)
+		memview_controller_get(controller);
 	else
-		mirror = memview_mirror_find_current();
-	if (mirror) {
-		memview_source_collect(mirror, true, true);
-		memview_mirror_put(mirror);
+		controller = memview_controller_find_current();
+	if (controller) {
+		memview_controller_collect(controller, true, true);
+		memview_controller_put(controller);
 	}
 	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 /* A segment of ours, for the span and, if there are many, for what is around it. */
-static struct memview_segment *
-memview_segment_make(struct memview_mirror *mirror,
-		     const struct memview_edit *edit,
-		     const struct memview_segment_others *others)
+static struct memview_source *
+memview_source_create_wide(struct memview_controller *controller,
+			   const struct memview_table_op *op,
+			   const struct memview_source_others *others)
 {
-	pgoff_t first = edit->file_first;
-	pgoff_t last = first + (edit->last - edit->first);
+	pgoff_t first = op->file_first;
+	pgoff_t last = first + (op->last - op->first);
 	pgoff_t wide_first = first, wide_last = last;
-	struct memview_segment *segment;
+	struct memview_source *source;
 
-	memview_segment_span(mirror, edit->file, others, &wide_first,
-			     &wide_last);
+	memview_source_span(controller, op->file, others, &wide_first,
+			    &wide_last);
 	/* A hugetlb file that has shrunk since memview_file_check(). */
 	if (wide_first > first || wide_last < last)
 		return ERR_PTR(-EINVAL);
-	segment = memview_segment_create(mirror, edit, wide_first, wide_last);
+	source = memview_source_create(controller, op, wide_first, wide_last);
 	/* That is for what is around it: all of a file ends before 2^63. */
-	if ((segment == ERR_PTR(-ENOMEM) || segment == ERR_PTR(-EOVERFLOW)) &&
-	    !memview_file_is_hugetlb(edit->file) &&
+	if ((source == ERR_PTR(-ENOMEM) || source == ERR_PTR(-EOVERFLOW)) &&
+	    !memview_file_is_hugetlb(op->file) &&
 	    (wide_first != first || wide_last != last))
 		/* A limit, perhaps: no more than is needed. */
-		segment = memview_segment_create(mirror, edit, first, last);
-	return segment;
+		source = memview_source_create(controller, op, first, last);
+	return source;
 }
 
 /* To be used. Others may be making theirs at the same time. */
-static struct memview_segment *
-memview_segment_new(struct memview_mirror *mirror,
-		    const struct memview_edit *edit,
-		    const struct memview_segment_others *others, bool nowait)
+static struct memview_source *
+memview_source_new(struct memview_controller *controller,
+		   const struct memview_table_op *op,
+		   const struct memview_source_others *others, bool nowait)
 {
-	struct memview_segment *segment;
+	struct memview_source *source;
 
-	lockdep_assert_held(&mirror->make_lock);
+	lockdep_assert_held(&controller->make_lock);
 
-	if (READ_ONCE(mirror->nr_segments) >= READ_ONCE(memview_max_sources)) {
+	if (READ_ONCE(controller->nr_sources) >=
+	    READ_ONCE(memview_max_sources)) {
 		if (nowait)
 			return ERR_PTR(-EAGAIN);
-		memview_source_collect(mirror, true, true);
-		if (READ_ONCE(mirror->nr_segments) >=
+		memview_controller_collect(controller, true, true);
+		if (READ_ONCE(controller->nr_sources) >=
 		    READ_ONCE(memview_max_sources))
 			return ERR_PTR(-EMFILE);
 	}
 
-	if (edit->flags & MEMVIEW_MAP_ADOPT)
-		segment = memview_segment_create(mirror, edit, 0, 0);
+	if (op->flags & MEMVIEW_MAP_ADOPT)
+		source = memview_source_create(controller, op, 0, 0);
 	else
-		segment = memview_segment_make(mirror, edit, others);
-	if (IS_ERR(segment))
-		return segment;
-	segment->users = 1;
-	spin_lock(&mirror->lock);
-	memview_segment_list(segment);
-	spin_unlock(&mirror->lock);
-	return segment;
+		source = memview_source_create_wide(controller, op, others);
+	if (IS_ERR(source))
+		return source;
+	source->users = 1;
+	spin_lock(&controller->lock);
+	memview_source_list(source);
+	spin_unlock(&controller->lock);
+	return source;
 }
 
-static int memview_segment_check_adopted(struct memview_segment *segment,
-					 const struct memview_edit *edit,
-					 bool nowait)
+static int memview_source_check_adopted(struct memview_source *source,
+					const struct memview_table_op *op,
+					bool nowait)
 {
-	struct mm_struct *mm = segment->mirror->mm;
+	struct mm_struct *mm = source->controller->mm;
 	int err;
 
 	if (nowait ? !mmap_read_trylock(mm) : mmap_read_lock_killable(mm))
 		return nowait ? -EAGAIN : -EINTR;
-	err = memview_adopt_check(mm, edit, segment->vm_file, NULL);
+	err = memview_adopt_check(mm, op, source->vm_file, NULL);
 	mmap_read_unlock(mm);
 	return err;
 }
 
-static int memview_segment_probe_exec(struct memview_segment *segment,
-				      bool nowait)
+static int memview_source_probe_exec(struct memview_source *source, bool nowait)
 {
 	int err;
 
-	if (READ_ONCE(segment->exec_ok))
+	if (READ_ONCE(source->exec_ok))
 		return 0;
 	if (nowait)
 		return -EAGAIN;
-	err = memview_file_probe(segment->file, segment->first,
+	err = memview_file_probe(source->file, source->first,
 				 PROT_READ | PROT_EXEC, NULL);
 	if (!err)
-		WRITE_ONCE(segment->exec_ok, true);
+		WRITE_ONCE(source->exec_ok, true);
 	return err;
 }
 
@@ -1152,396 +1161,400 @@ static int memview_segment_probe_exec(struct memview_segment *segment,
  * mmap(2) does.) Other file systems are asked what they make of it, and may ask a
  * server.
  */
-static bool memview_segment_is_quick(struct memview_mirror *mirror,
-				     const struct memview_edit *edit)
+static bool memview_source_is_quick(struct memview_controller *controller,
+				    const struct memview_table_op *op)
 {
-	struct address_space *mapping = edit->file->f_mapping;
+	struct address_space *mapping = op->file->f_mapping;
 
-	return !(edit->flags & (MEMVIEW_MAP_ADOPT | MEMVIEW_MAP_EXEC)) &&
+	return !(op->flags & (MEMVIEW_MAP_ADOPT | MEMVIEW_MAP_EXEC)) &&
 	       shmem_mapping(mapping) &&
 	       !(current->mm->def_flags & VM_LOCKED) &&
-	       !rwsem_is_locked(&mirror->mm->mmap_lock) &&
+	       !rwsem_is_locked(&controller->mm->mmap_lock) &&
 	       !rwsem_is_locked(&mapping->i_mmap_rwsem);
 }
 
 /* A segment that was not found, or that others have made meanwhile. To be used. */
-static struct memview_segment *
-memview_source_make(struct memview_mirror *mirror,
-		    const struct memview_edit *edit, bool nowait)
+static struct memview_source *
+memview_source_make(struct memview_controller *controller,
+		    const struct memview_table_op *op, bool nowait)
 {
-	struct memview_segment_others others;
-	struct memview_segment *segment;
+	struct memview_source_others others;
+	struct memview_source *source;
 
 	if (nowait) {
-		if (!memview_segment_is_quick(mirror, edit) ||
-		    !mutex_trylock(&mirror->make_lock))
+		if (!memview_source_is_quick(controller, op) ||
+		    !mutex_trylock(&controller->make_lock))
 			return ERR_PTR(-EAGAIN);
-	} else if (mutex_lock_killable(&mirror->make_lock)) {
+	} else if (mutex_lock_killable(&controller->make_lock)) {
 		return ERR_PTR(-EINTR);
 	}
-	segment = memview_segment_find(mirror, edit, &others);
-	if (!segment)
-		segment = memview_segment_new(mirror, edit, &others, nowait);
-	mutex_unlock(&mirror->make_lock);
-	return segment;
+	source = memview_source_search(controller, op, &others);
+	if (!source)
+		source = memview_source_new(controller, op, &others, nowait);
+	mutex_unlock(&controller->make_lock);
+	return source;
 }
 
 /**
  * memview_source_find - a segment that is there for a new range
- * @mirror: of the current process
- * @edit: what to map
+ * @controller: of the current process
+ * @op: what to map
  *
- * Return: it, not collected until memview_source_put(), or NULL
+ * Return: it, not collected until memview_source_unuse(), or NULL
  */
-struct memview_segment *memview_source_find(struct memview_mirror *mirror,
-					    const struct memview_edit *edit)
+struct memview_source *
+memview_source_find(struct memview_controller *controller,
+		    const struct memview_table_op *op)
 {
-	struct memview_segment_others others;
+	struct memview_source_others others;
 
-	return memview_segment_find(mirror, edit, &others);
+	return memview_source_search(controller, op, &others);
 }
 
 /**
- * memview_source_get - the segment that a new range is to map
- * @mirror: of the current process
- * @segment: what memview_source_find() has found, or NULL: makes or adopts one
- * @edit: what to map
+ * memview_source_acquire - the segment that a new range is to map
+ * @controller: of the current process
+ * @source: what memview_source_find() has found, or NULL: makes or adopts one
+ * @op: what to map
  * @nowait: -EAGAIN rather than wait for a lock, or for a file system
  *
- * It is not collected until memview_source_put().
+ * It is not collected until memview_source_unuse().
  *
  * Context: no lock is held: to map a file can be made to wait for ever. Can be
  *	killed.
  * Return: a segment, or the error of mmap(2); -EMFILE, -EINTR, -EAGAIN; those of
  * memview_adopt_check()
  */
-struct memview_segment *memview_source_get(struct memview_mirror *mirror,
-					   struct memview_segment *segment,
-					   const struct memview_edit *edit,
-					   bool nowait)
+struct memview_source *
+memview_source_acquire(struct memview_controller *controller,
+		       struct memview_source *source,
+		       const struct memview_table_op *op, bool nowait)
 {
 	int err = 0;
 
-	if (!segment) {
-		segment = memview_source_make(mirror, edit, nowait);
-		if (IS_ERR(segment))
-			return segment;
-	} else if (segment->adopted) {
-		err = memview_segment_check_adopted(segment, edit, nowait);
+	if (!source) {
+		source = memview_source_make(controller, op, nowait);
+		if (IS_ERR(source))
+			return source;
+	} else if (source->adopted) {
+		err = memview_source_check_adopted(source, op, nowait);
 	}
-	if (!err && (edit->flags & MEMVIEW_MAP_EXEC))
-		err = memview_segment_probe_exec(segment, nowait);
+	if (!err && (op->flags & MEMVIEW_MAP_EXEC))
+		err = memview_source_probe_exec(source, nowait);
 	if (err) {
-		memview_segment_unuse(segment);
+		memview_source_unuse(source);
 		return ERR_PTR(err);
 	}
-	return segment;
-}
-
-void memview_source_put(struct memview_segment *segment)
-{
-	memview_segment_unuse(segment);
+	return source;
 }
 
 /**
- * memview_attach_find - the view's newest attach, if it serves for a new range
+ * memview_attachment_find - the view's newest attach, if it serves for a new range
  * @view: the view
- * @mirror: its controller's, which is the caller's
- * @edit: what to map
+ * @controller: its controller's, which is the caller's
+ * @op: what to map
  *
  * The next range is likely to map the file where the one before did. Then neither
  * the source nor the attach need be looked up under their locks.
  *
  * Return: the attach, with a reference, or NULL
  */
-struct memview_attach *memview_attach_find(struct memview *view,
-					   struct memview_mirror *mirror,
-					   const struct memview_edit *edit)
+struct memview_attachment *
+memview_attachment_find(struct memview *view,
+			struct memview_controller *controller,
+			const struct memview_table_op *op)
 {
-	struct memview_segment *segment;
-	struct memview_attach *attach;
+	struct memview_source *source;
+	struct memview_attachment *attachment;
 
 	/* Each span that is to be adopted is looked at. */
-	if (edit->flags & MEMVIEW_MAP_ADOPT)
+	if (op->flags & MEMVIEW_MAP_ADOPT)
 		return NULL;
 	rcu_read_lock();
-	attach = list_first_or_null_rcu(&view->attaches, struct memview_attach,
-					view_node);
+	attachment = list_first_or_null_rcu(&view->attachments,
+					    struct memview_attachment,
+					    view_node);
 	/* RCU keeps it, and its segment, but not that one's files (6.12). */
-	if (attach && !kref_get_unless_zero(&attach->ref))
-		attach = NULL;
+	if (attachment && !kref_get_unless_zero(&attachment->ref))
+		attachment = NULL;
 	rcu_read_unlock();
-	if (!attach)
+	if (!attachment)
 		return NULL;
-	segment = attach->segment;
-	if (segment->mirror == mirror &&
-	    memview_segment_covers(segment, edit) &&
-	    memview_segment_matches(segment, edit) &&
-	    (!(edit->flags & MEMVIEW_MAP_EXEC) || READ_ONCE(segment->exec_ok)))
-		return attach;
-	memview_attach_put(attach);
+	source = attachment->source;
+	if (source->controller == controller &&
+	    memview_source_covers(source, op) &&
+	    memview_source_matches(source, op) &&
+	    (!(op->flags & MEMVIEW_MAP_EXEC) || READ_ONCE(source->exec_ok)))
+		return attachment;
+	memview_attachment_put(attachment);
 	return NULL;
 }
 
 /* As one found without a lock, which may have lost its last range since. */
-struct memview_attach *memview_attach_relist(struct memview *view,
-					     struct memview_attach *attach)
+struct memview_attachment *
+memview_attachment_relist(struct memview *view,
+			  struct memview_attachment *attachment)
 {
-	struct memview_attach *other;
+	struct memview_attachment *other;
 
 	lockdep_assert_held(&view->ops_lock);
 
-	if (!list_empty(&attach->view_node))
-		return attach;
-	list_for_each_entry(other, &view->attaches, view_node) {
-		if (other->segment == attach->segment) {
+	if (!list_empty(&attachment->view_node))
+		return attachment;
+	list_for_each_entry(other, &view->attachments, view_node) {
+		if (other->source == attachment->source) {
 			kref_get(&other->ref);
-			memview_attach_put(attach);
+			memview_attachment_put(attachment);
 			return other;
 		}
 	}
 	spin_lock(&view->lock);
-	list_add_rcu(&attach->view_node, &view->attaches);
+	list_add_rcu(&attachment->view_node, &view->attachments);
 	spin_unlock(&view->lock);
-	return attach;
+	return attachment;
 }
 
-/* As good as memview_attach_get(), for who must not allocate then. */
-struct memview_attach *memview_attach_alloc(struct memview *view,
-					    struct memview_segment *segment)
+/* As good as memview_attachment_get(), for who must not allocate then. */
+struct memview_attachment *
+memview_attachment_alloc(struct memview *view, struct memview_source *source)
 {
-	struct memview_attach *attach;
+	struct memview_attachment *attachment;
 	bool found;
 
 	/* As a rule it is there, from the range before. */
-	spin_lock(&segment->lock);
-	attach = list_first_entry_or_null(&segment->attaches,
-					  struct memview_attach, segment_node);
-	found = attach && attach->view == view;
-	spin_unlock(&segment->lock);
+	spin_lock(&source->lock);
+	attachment = list_first_entry_or_null(&source->attachments,
+					      struct memview_attachment,
+					      source_node);
+	found = attachment && attachment->view == view;
+	spin_unlock(&source->lock);
 	if (found)
 		return NULL;
-	return kzalloc(sizeof(*attach), GFP_KERNEL_ACCOUNT) ?:
-	       ERR_PTR(-ENOMEM);
+	return kzalloc(sizeof(*attachment), GFP_KERNEL_ACCOUNT) ?:
+		       ERR_PTR(-ENOMEM);
 }
 
 /**
- * memview_attach_get - what a new range is to be attached to
+ * memview_attachment_get - what a new range is to be attached to
  * @view: its ops_lock is held
- * @segment: used by the caller
- * @spare: of memview_attach_alloc(), NULL or taken
+ * @source: used by the caller
+ * @spare: of memview_attachment_alloc(), NULL or taken
  *
  * Finds or makes the view's attach to the segment.
  *
  * Return: an attach with a reference, or NULL without memory
  */
-struct memview_attach *memview_attach_get(struct memview *view,
-					  struct memview_segment *segment,
-					  struct memview_attach **spare)
+struct memview_attachment *
+memview_attachment_get(struct memview *view, struct memview_source *source,
+		       struct memview_attachment **spare)
 {
-	struct memview_attach *attach;
+	struct memview_attachment *attachment;
 
 	lockdep_assert_held(&view->ops_lock);
 
-	list_for_each_entry(attach, &view->attaches, view_node) {
-		if (attach->segment == segment) {
-			kref_get(&attach->ref);
-			return attach;
+	list_for_each_entry(attachment, &view->attachments, view_node) {
+		if (attachment->source == source) {
+			kref_get(&attachment->ref);
+			return attachment;
 		}
 	}
 
 	/* It was there, and went before we had the lock: not often. */
-	attach = *spare ?: kzalloc(sizeof(*attach),
-				   GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
+	attachment = *spare ?:
+			      kzalloc(sizeof(*attachment),
+				      GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
 	*spare = NULL;
-	if (!attach)
+	if (!attachment)
 		return NULL;
-	kref_init(&attach->ref);
-	INIT_LIST_HEAD(&attach->view_node);
-	attach->ranges = RB_ROOT_CACHED;
+	kref_init(&attachment->ref);
+	INIT_LIST_HEAD(&attachment->view_node);
+	attachment->ranges = RB_ROOT_CACHED;
 	memview_get(view);
-	attach->view = view;
-	memview_segment_use(segment);
-	kref_get(&segment->ref);
-	attach->segment = segment;
-	spin_lock(&segment->lock);
-	list_add(&attach->segment_node, &segment->attaches);
-	spin_unlock(&segment->lock);
+	attachment->view = view;
+	memview_source_use(source);
+	kref_get(&source->ref);
+	attachment->source = source;
+	spin_lock(&source->lock);
+	list_add(&attachment->source_node, &source->attachments);
+	spin_unlock(&source->lock);
 	/* Where the next edit of the same operation finds it. */
 	spin_lock(&view->lock);
-	list_add_rcu(&attach->view_node, &view->attaches);
+	list_add_rcu(&attachment->view_node, &view->attachments);
 	spin_unlock(&view->lock);
-	return attach;
+	return attachment;
 }
 
-static void memview_attach_release(struct kref *ref)
+static void memview_attachment_release(struct kref *ref)
 {
-	struct memview_attach *attach =
-		container_of(ref, struct memview_attach, ref);
-	struct memview_segment *segment = attach->segment;
+	struct memview_attachment *attachment =
+		container_of(ref, struct memview_attachment, ref);
+	struct memview_source *source = attachment->source;
 
-	spin_lock(&segment->lock);
-	list_del(&attach->segment_node);
-	spin_unlock(&segment->lock);
-	memview_put(attach->view);
-	kfree_rcu(attach, rcu);
-	memview_segment_unuse(segment);
-	memview_segment_put(segment);
+	spin_lock(&source->lock);
+	list_del(&attachment->source_node);
+	spin_unlock(&source->lock);
+	memview_put(attachment->view);
+	kfree_rcu(attachment, rcu);
+	memview_source_unuse(source);
+	memview_source_put(source);
 }
 
 /* Sleeps in no case: an invalidation may have the last reference. */
-void memview_attach_put(struct memview_attach *attach)
+void memview_attachment_put(struct memview_attachment *attachment)
 {
-	kref_put(&attach->ref, memview_attach_release);
+	kref_put(&attachment->ref, memview_attachment_release);
 }
 
-/* Drops what memview_attach_get() gave; what got no range leaves the view. */
-void memview_attach_done(struct memview_attach *attach)
+/* Drops what memview_attachment_get() gave; what got no range leaves the view. */
+void memview_attachment_done(struct memview_attachment *attachment)
 {
-	lockdep_assert_held(&attach->view->lock);
+	lockdep_assert_held(&attachment->view->lock);
 
-	if (!attach->in_use)
-		list_del_init(&attach->view_node);
-	memview_attach_put(attach);
+	if (!attachment->in_use)
+		list_del_init(&attachment->view_node);
+	memview_attachment_put(attachment);
 }
 
-void memview_attach_put_list(struct list_head *idle)
+void memview_attachment_put_list(struct list_head *idle)
 {
-	struct memview_attach *attach, *next;
+	struct memview_attachment *attachment, *next;
 
-	list_for_each_entry_safe(attach, next, idle, view_node) {
-		list_del_init(&attach->view_node);
-		attach->in_use = false;
-		memview_attach_put(attach);
+	list_for_each_entry_safe(attachment, next, idle, view_node) {
+		list_del_init(&attachment->view_node);
+		attachment->in_use = false;
+		memview_attachment_put(attachment);
 	}
 }
 
-void memview_mirror_get(struct memview_mirror *mirror)
+void memview_controller_get(struct memview_controller *controller)
 {
-	kref_get(&mirror->ref);
+	kref_get(&controller->ref);
 }
 
-static void memview_mirror_release(struct kref *ref)
+static void memview_controller_release(struct kref *ref)
 {
-	struct memview_mirror *mirror =
-		container_of(ref, struct memview_mirror, ref);
-	struct memview_mm *space = mirror->space;
+	struct memview_controller *controller =
+		container_of(ref, struct memview_controller, ref);
+	struct memview_mm *space = controller->space;
 
 	spin_lock(&space->lock);
-	if (space->mirror == mirror)
-		space->mirror = NULL;
+	if (space->controller == controller)
+		space->controller = NULL;
 	spin_unlock(&space->lock);
 	memview_mm_put(space);
-	mmdrop(mirror->mm);
-	kfree(mirror);
+	mmdrop(controller->mm);
+	kfree(controller);
 }
 
 /* Sleeps in no case. */
-void memview_mirror_put(struct memview_mirror *mirror)
+void memview_controller_put(struct memview_controller *controller)
 {
-	kref_put(&mirror->ref, memview_mirror_release);
+	kref_put(&controller->ref, memview_controller_release);
 }
 
 /**
- * memview_mirror_add - make a view one of the controller's: it dies with it (R4)
- * @mirror: of the current process, so it does not end now
+ * memview_controller_add - make a view one of the controller's: it dies with it (R4)
+ * @controller: of the current process, so it does not end now
  * @view: has none; its ops_lock is held
  */
-void memview_mirror_add(struct memview_mirror *mirror, struct memview *view)
+void memview_controller_add(struct memview_controller *controller,
+			    struct memview *view)
 {
 	lockdep_assert_held(&view->ops_lock);
 
-	memview_mirror_get(mirror);
-	spin_lock(&mirror->lock);
-	list_add(&view->mirror_node, &mirror->views);
-	spin_unlock(&mirror->lock);
+	memview_controller_get(controller);
+	spin_lock(&controller->lock);
+	list_add(&view->controller_node, &controller->views);
+	spin_unlock(&controller->lock);
 	/* Who looks without the lock finds all of the mirror. */
-	smp_store_release(&view->mirror, mirror);
+	smp_store_release(&view->controller, controller);
 }
 
-void memview_mirror_remove(struct memview_mirror *mirror, struct memview *view)
+void memview_controller_remove(struct memview_controller *controller,
+			       struct memview *view)
 {
-	spin_lock(&mirror->lock);
-	list_del(&view->mirror_node);
-	spin_unlock(&mirror->lock);
+	spin_lock(&controller->lock);
+	list_del(&view->controller_node);
+	spin_unlock(&controller->lock);
 }
 
 /* No segment is kept any more. Nothing is unmapped. */
-static void memview_mirror_end(struct memview_mirror *mirror)
+static void memview_controller_end(struct memview_controller *controller)
 {
-	struct memview_segment *segment;
+	struct memview_source *source;
 
-	spin_lock(&mirror->lock);
-	mirror->ended = true;
-	spin_unlock(&mirror->lock);
-	while ((segment = memview_mirror_take_idle(mirror, true)))
-		memview_segment_put(segment);
+	spin_lock(&controller->lock);
+	controller->ended = true;
+	spin_unlock(&controller->lock);
+	while ((source = memview_controller_take_idle(controller, true)))
+		memview_source_put(source);
 }
 
-static struct memview_mirror *memview_mirror_of(struct memview_mm *space)
+static struct memview_controller *
+memview_controller_of(struct memview_mm *space)
 {
-	struct memview_mirror *mirror;
+	struct memview_controller *controller;
 
 	spin_lock(&space->lock);
-	mirror = space->mirror;
-	if (mirror && !kref_get_unless_zero(&mirror->ref))
-		mirror = NULL;
+	controller = space->controller;
+	if (controller && !kref_get_unless_zero(&controller->ref))
+		controller = NULL;
 	spin_unlock(&space->lock);
-	return mirror;
+	return controller;
 }
 
 /**
- * memview_source_release - an address space ends
+ * memview_controller_exit_mm - an address space ends
  * @space: which
  *
  * Its views are revoked, by work: here a notifier is being told.
  */
-void memview_source_release(struct memview_mm *space)
+void memview_controller_exit_mm(struct memview_mm *space)
 {
-	struct memview_mirror *mirror = memview_mirror_of(space);
+	struct memview_controller *controller = memview_controller_of(space);
 	struct memview *view;
 
-	if (!mirror)
+	if (!controller)
 		return;
-	spin_lock(&mirror->lock);
-	while (!list_empty(&mirror->views)) {
-		view = list_first_entry(&mirror->views, struct memview,
-					mirror_node);
-		list_move_tail(&view->mirror_node, &mirror->orphans);
+	spin_lock(&controller->lock);
+	while (!list_empty(&controller->views)) {
+		view = list_first_entry(&controller->views, struct memview,
+					controller_node);
+		list_move_tail(&view->controller_node, &controller->orphans);
 		memview_revoke_later(view);
-		cond_resched_lock(&mirror->lock);
+		cond_resched_lock(&controller->lock);
 	}
-	spin_unlock(&mirror->lock);
-	memview_mirror_end(mirror);
-	memview_mirror_put(mirror);
+	spin_unlock(&controller->lock);
+	memview_controller_end(controller);
+	memview_controller_put(controller);
 }
 
 /* The mirror of this process's address space, with a reference, or NULL. */
-struct memview_mirror *memview_mirror_find_current(void)
+struct memview_controller *memview_controller_find_current(void)
 {
 	struct memview_mm *space = memview_mm_find(current->mm);
-	struct memview_mirror *mirror;
+	struct memview_controller *controller;
 
 	if (!space)
 		return NULL;
-	mirror = memview_mirror_of(space);
+	controller = memview_controller_of(space);
 	memview_mm_put(space);
-	return mirror;
+	return controller;
 }
 
 /**
- * memview_mirror_get_current - the mirror of this process's address space
+ * memview_controller_get_current - the mirror of this process's address space
  * @nowait: -EAGAIN rather than make one
  *
  * Context: no lock is held; can be killed.
  * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR, -EAGAIN
  */
-struct memview_mirror *memview_mirror_get_current(bool nowait)
+struct memview_controller *memview_controller_get_current(bool nowait)
 {
-	struct memview_mirror *mirror, *found;
+	struct memview_controller *controller, *found;
 	struct memview_mm *space;
 
-	found = memview_mirror_find_current();
+	found = memview_controller_find_current();
 	if (found)
 		return found;
 	if (nowait)
@@ -1550,51 +1563,51 @@ struct memview_mirror *memview_mirror_get_current(bool nowait)
 	if (IS_ERR(space))
 		return ERR_CAST(space);
 
-	mirror = kzalloc(sizeof(*mirror), GFP_KERNEL_ACCOUNT);
-	if (!mirror) {
+	controller = kzalloc(sizeof(*controller), GFP_KERNEL_ACCOUNT);
+	if (!controller) {
 		memview_mm_put(space);
 		return ERR_PTR(-ENOMEM);
 	}
-	kref_init(&mirror->ref);
+	kref_init(&controller->ref);
 	mmgrab(current->mm);
-	mirror->mm = current->mm;
-	mirror->space = space;
-	mutex_init(&mirror->make_lock);
-	spin_lock_init(&mirror->lock);
-	INIT_LIST_HEAD(&mirror->idle);
-	INIT_LIST_HEAD(&mirror->views);
-	INIT_LIST_HEAD(&mirror->orphans);
+	controller->mm = current->mm;
+	controller->space = space;
+	mutex_init(&controller->make_lock);
+	spin_lock_init(&controller->lock);
+	INIT_LIST_HEAD(&controller->idle);
+	INIT_LIST_HEAD(&controller->views);
+	INIT_LIST_HEAD(&controller->orphans);
 
 	spin_lock(&space->lock);
-	found = space->mirror;
+	found = space->controller;
 	if (!found || !kref_get_unless_zero(&found->ref)) {
 		/* One that is on its way out does not look back. */
-		space->mirror = mirror;
+		space->controller = controller;
 		found = NULL;
 	}
 	spin_unlock(&space->lock);
 	if (found) {
-		memview_mirror_put(mirror);
+		memview_controller_put(controller);
 		return found;
 	}
-	return mirror;
+	return controller;
 }
 
 /*
  * The module goes. No view is left; what is idle stays mapped where it is, as the
  * plain mapping of a file that it is.
  */
-void memview_source_exit(void)
+void memview_controllers_exit(void)
 {
-	struct memview_mirror *mirror;
+	struct memview_controller *controller;
 	struct memview_mm *space;
 
 	flush_workqueue(memview_wq);
 	while ((space = memview_mm_any())) {
-		mirror = memview_mirror_of(space);
-		if (mirror) {
-			memview_mirror_end(mirror);
-			memview_mirror_put(mirror);
+		controller = memview_controller_of(space);
+		if (controller) {
+			memview_controller_end(controller);
+			memview_controller_put(controller);
 		}
 		memview_mm_put(space);
 		/* An invalidation may be at it. */

@@ -44,7 +44,7 @@ static unsigned int memview_sync_find(struct memview *view, pgoff_t *next,
 	for (range = memview_table_first(view, *next);
 	     range && range->first <= last;
 	     range = memview_table_next(range)) {
-		struct file *file = range->attach->segment->file;
+		struct file *file = range->attachment->source->file;
 		pgoff_t from = max(range->first, *next);
 		pgoff_t to = min(range->last, last);
 		pgoff_t first = memview_range_file_first(range) +

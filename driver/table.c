@@ -126,14 +126,14 @@ void memview_table_write_end(struct memview *view)
 	spin_unlock(&view->lock);
 }
 
-static void memview_attach_index(struct memview_range *range)
+static void memview_attachment_index(struct memview_range *range)
 {
-	memview_file_tree_insert(range, &range->attach->ranges);
+	memview_file_tree_insert(range, &range->attachment->ranges);
 }
 
-static void memview_attach_unindex(struct memview_range *range)
+static void memview_attachment_unindex(struct memview_range *range)
 {
-	memview_file_tree_remove(range, &range->attach->ranges);
+	memview_file_tree_remove(range, &range->attachment->ranges);
 }
 
 /* Where in the tree of a view a new range goes. */
@@ -180,12 +180,12 @@ static void memview_table_place_behind(struct memview_range *range,
 }
 
 /* Adds @range at the place that has been found for it. Cannot fail. */
-static void memview_table_link(struct memview_change *change,
+static void memview_table_link(struct memview_txn *txn,
 			       struct memview_range *range,
 			       const struct memview_place *place)
 {
-	struct memview *view = change->view;
-	struct memview_attach *attach = range->attach;
+	struct memview *view = txn->view;
+	struct memview_attachment *attachment = range->attachment;
 
 	range->node.rb_left = NULL;
 	range->node.rb_right = NULL;
@@ -193,177 +193,176 @@ static void memview_table_link(struct memview_change *change,
 	smp_wmb();
 	rb_link_node(&range->node, place->parent, place->link);
 	rb_insert_color(&range->node, &view->table);
-	change->nr_ranges++;
+	txn->nr_ranges++;
 
-	memview_attach_index(range);
-	if (!attach->nr_ranges++) {
+	memview_attachment_index(range);
+	if (!attachment->nr_ranges++) {
 		/* Or back from the idle list of this very operation. */
-		if (!attach->in_use)
-			kref_get(&attach->ref);
-		attach->in_use = true;
-		list_del(&attach->view_node);
-		list_add_rcu(&attach->view_node, &view->attaches);
+		if (!attachment->in_use)
+			kref_get(&attachment->ref);
+		attachment->in_use = true;
+		list_del(&attachment->view_node);
+		list_add_rcu(&attachment->view_node, &view->attachments);
 	}
 }
 
 /* Adds @range, whose span is free. */
-static void memview_table_insert(struct memview_change *change,
+static void memview_table_insert(struct memview_txn *txn,
 				 struct memview_range *range)
 {
 	struct memview_place place;
 
-	if (!WARN_ON_ONCE(!memview_table_place(change->view, range->first,
+	if (!WARN_ON_ONCE(!memview_table_place(txn->view, range->first,
 					       range->last, &place)))
-		memview_table_link(change, range, &place);
+		memview_table_link(txn, range, &place);
 }
 
 /*
- * An attach that loses its last range goes to change->idle, reference and all: it
+ * An attach that loses its last range goes to txn->idle, reference and all: it
  * is dropped when the zap is over, for until then the attach is how an
  * invalidation finds the view.
  */
-static void memview_table_erase(struct memview_change *change,
+static void memview_table_erase(struct memview_txn *txn,
 				struct memview_range *range)
 {
-	struct memview_attach *attach = range->attach;
+	struct memview_attachment *attachment = range->attachment;
 
-	memview_attach_unindex(range);
-	if (!--attach->nr_ranges)
-		list_move(&attach->view_node, &change->idle);
+	memview_attachment_unindex(range);
+	if (!--attachment->nr_ranges)
+		list_move(&attachment->view_node, &txn->idle);
 
-	rb_erase(&range->node, &change->view->table);
-	change->nr_ranges--;
+	rb_erase(&range->node, &txn->view->table);
+	txn->nr_ranges--;
 }
 
-/* What may be done before ops_lock is held: memview_change_reserve(). */
-void memview_change_init(struct memview_change *change, struct memview *view)
+/* What may be done before ops_lock is held: memview_txn_reserve(). */
+void memview_txn_init(struct memview_txn *txn, struct memview *view)
 {
-	change->view = view;
-	change->spare = NULL;
-	change->nr_spare = 0;
-	change->touched = NULL;
-	change->undoing = false;
-	INIT_LIST_HEAD(&change->idle);
+	txn->view = view;
+	txn->spare = NULL;
+	txn->nr_spare = 0;
+	txn->touched = NULL;
+	txn->undoing = false;
+	INIT_LIST_HEAD(&txn->idle);
 }
 
-/* From here to memview_change_end() the operation has ops_lock. */
-void memview_change_start(struct memview_change *change)
+/* From here to memview_txn_end() the operation has ops_lock. */
+void memview_txn_start(struct memview_txn *txn)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	struct memview_range **link = &view->spare;
 
 	lockdep_assert_held(&view->ops_lock);
 
 	while (*link)
 		link = &(*link)->change_next;
-	*link = change->spare;
-	change->spare = view->spare;
-	change->nr_spare += view->nr_spare;
-	change->nr_ranges = view->nr_ranges;
+	*link = txn->spare;
+	txn->spare = view->spare;
+	txn->nr_spare += view->nr_spare;
+	txn->nr_ranges = view->nr_ranges;
 }
 
-static void memview_change_give(struct memview_change *change,
-				struct memview_range *range)
+static void memview_txn_give(struct memview_txn *txn,
+			     struct memview_range *range)
 {
-	range->change_next = change->spare;
-	change->spare = range;
-	change->nr_spare++;
+	range->change_next = txn->spare;
+	txn->spare = range;
+	txn->nr_spare++;
 }
 
 /**
- * memview_change_reserve - allocate ranges, outside memview.lock
- * @change: the change
+ * memview_txn_reserve - allocate ranges, outside memview.lock
+ * @txn: the change
  * @nr: as many must be spare
  *
  * Return: 0, -ENOMEM, or as memview_stopped()
  */
-int memview_change_reserve(struct memview_change *change, unsigned long nr)
+int memview_txn_reserve(struct memview_txn *txn, unsigned long nr)
 {
 	struct memview_range *range;
 	int err = 0;
 
-	while (!err && change->nr_spare < nr) {
+	while (!err && txn->nr_spare < nr) {
 		/* Each can wait for the controller's memory cgroup. */
 		range = kmem_cache_alloc(memview_range_cache,
 					 GFP_KERNEL_ACCOUNT);
 		if (!range)
 			return -ENOMEM;
-		memview_change_give(change, range);
-		if (change->nr_spare % MEMVIEW_CHUNK == 0)
+		memview_txn_give(txn, range);
+		if (txn->nr_spare % MEMVIEW_CHUNK == 0)
 			cond_resched();
-		err = memview_stopped(change->view);
+		err = memview_stopped(txn->view);
 	}
 	return err;
 }
 
 /* The end of what has not been started. */
-void memview_change_drop(struct memview_change *change)
+void memview_txn_drop(struct memview_txn *txn)
 {
 	struct memview_range *range;
 
-	while ((range = change->spare)) {
-		change->spare = range->change_next;
+	while ((range = txn->spare)) {
+		txn->spare = range->change_next;
 		kmem_cache_free(memview_range_cache, range);
 	}
 }
 
 /**
- * memview_change_begin - begin to change the table
- * @change: the change
+ * memview_txn_begin - begin to change the table
+ * @txn: the change
  * @first: first page of the span that is going to change
  * @last: last page of the span
  *
- * Takes memview.lock, which memview_change_commit() or memview_change_undo()
+ * Takes memview.lock, which memview_txn_commit() or memview_txn_abort()
  * drops. What is called in between gives it up after each MEMVIEW_CHUNK steps.
  */
-void memview_change_begin(struct memview_change *change, pgoff_t first,
-			  pgoff_t last)
-	__acquires(&change->view->lock)
+void memview_txn_begin(struct memview_txn *txn, pgoff_t first, pgoff_t last)
+	__acquires(&txn->view->lock)
 {
-	change->steps = 0;
-	change->first = first;
-	change->last = last;
-	change->cut_first = first;
-	change->cut_last = last;
-	memview_table_write_begin(change->view);
+	txn->steps = 0;
+	txn->first = first;
+	txn->last = last;
+	txn->cut_first = first;
+	txn->cut_last = last;
+	memview_table_write_begin(txn->view);
 }
 
-static void memview_change_pause(struct memview_change *change)
-	__releases(&change->view->lock)
+static void memview_txn_pause(struct memview_txn *txn)
+	__releases(&txn->view->lock)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 
 	/* Nobody may see what has been done so far. */
-	if (change->touched && !view->changing) {
-		view->pending_first = change->first;
-		view->pending_last = change->last;
+	if (txn->touched && !view->changing) {
+		view->pending_first = txn->first;
+		view->pending_last = txn->last;
 		WRITE_ONCE(view->changing, true);
 	}
 	memview_table_write_end(view);
 }
 
-static void memview_change_resume(struct memview_change *change)
-	__acquires(&change->view->lock)
+static void memview_txn_resume(struct memview_txn *txn)
+	__acquires(&txn->view->lock)
 {
-	change->steps = 0;
-	memview_table_write_begin(change->view);
+	txn->steps = 0;
+	memview_table_write_begin(txn->view);
 }
 
 /**
- * memview_change_step - before each bounded piece of work
- * @change: the change; nobody else changes the table or a range meanwhile, for
+ * memview_txn_step - before each bounded piece of work
+ * @txn: the change; nobody else changes the table or a range meanwhile, for
  *	we have ops_lock
  *
  * Return: 0, or why the change has to be undone
  */
-int memview_change_step(struct memview_change *change)
+int memview_txn_step(struct memview_txn *txn)
 {
-	if (likely(change->steps++ < MEMVIEW_CHUNK))
+	if (likely(txn->steps++ < MEMVIEW_CHUNK))
 		return 0;
-	memview_change_pause(change);
+	memview_txn_pause(txn);
 	cond_resched();
-	memview_change_resume(change);
-	return change->undoing ? 0 : memview_stopped(change->view);
+	memview_txn_resume(txn);
+	return txn->undoing ? 0 : memview_stopped(txn->view);
 }
 
 /*
@@ -371,32 +370,31 @@ int memview_change_step(struct memview_change *change)
  *
  * Return: 0, or why the change has to be undone
  */
-static int memview_change_need(struct memview_change *change, unsigned long nr)
+static int memview_txn_need(struct memview_txn *txn, unsigned long nr)
 {
 	int err;
 
-	if (likely(change->nr_spare >= nr))
+	if (likely(txn->nr_spare >= nr))
 		return 0;
-	memview_change_pause(change);
-	err = memview_change_reserve(change, nr);
-	memview_change_resume(change);
+	memview_txn_pause(txn);
+	err = memview_txn_reserve(txn, nr);
+	memview_txn_resume(txn);
 	return err;
 }
 
 /**
- * memview_change_commit - let everybody see what has changed
- * @change: the change; nothing of it can be undone any more
+ * memview_txn_commit - let everybody see what has changed
+ * @txn: the change; nothing of it can be undone any more
  *
  * Drops memview.lock. Entries of peers may be as before: memview.pending_first
  * and pending_last are the caller's to set, and to take back after the zap.
  */
-void memview_change_commit(struct memview_change *change)
-	__releases(&change->view->lock)
+void memview_txn_commit(struct memview_txn *txn) __releases(&txn->view->lock)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	bool waits = view->changing;
 
-	view->nr_ranges = change->nr_ranges;
+	view->nr_ranges = txn->nr_ranges;
 	if (waits) {
 		WRITE_ONCE(view->changing, false);
 		WRITE_ONCE(view->gen, view->gen + 1);
@@ -406,16 +404,16 @@ void memview_change_commit(struct memview_change *change)
 		wake_up_all(&view->change_wait);
 }
 
-static void memview_change_touch(struct memview_change *change,
-				 struct memview_range *range, unsigned long what)
+static void memview_txn_touch(struct memview_txn *txn,
+			      struct memview_range *range, unsigned long what)
 {
 	if (!(range->file & MEMVIEW_RANGE_CHANGE)) {
-		change->cut_first = min(change->cut_first, range->first);
-		change->cut_last = max(change->cut_last, range->last);
+		txn->cut_first = min(txn->cut_first, range->first);
+		txn->cut_last = max(txn->cut_last, range->last);
 		range->file &= ~(MEMVIEW_RANGE_FLAGS * MEMVIEW_RANGE_OLD);
 		range->file |= memview_range_flags(range) * MEMVIEW_RANGE_OLD;
-		range->change_next = change->touched;
-		change->touched = range;
+		range->change_next = txn->touched;
+		txn->touched = range;
 	}
 	range->file |= what;
 }
@@ -427,32 +425,31 @@ static unsigned long memview_range_keeps(const struct memview_range *range)
 }
 
 /* What was spare becomes a range that is about to be in the table. */
-static struct memview_range *memview_change_new(struct memview_change *change,
-						pgoff_t first, pgoff_t last,
-						pgoff_t file_first,
-						struct memview_attach *attach,
-						u64 cookie, unsigned long flags)
+static struct memview_range *
+memview_txn_new(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		pgoff_t file_first, struct memview_attachment *attachment,
+		u64 cookie, unsigned long flags)
 {
-	struct memview_range *range = change->spare;
+	struct memview_range *range = txn->spare;
 
-	change->spare = range->change_next;
-	change->nr_spare--;
+	txn->spare = range->change_next;
+	txn->nr_spare--;
 	range->first = first;
 	range->last = last;
 	range->file = file_first * MEMVIEW_RANGE_PAGE + flags +
 		      MEMVIEW_RANGE_ADDED;
-	range->attach = attach;
+	range->attachment = attachment;
 	range->cookie = cookie;
-	range->change_next = change->touched;
-	change->touched = range;
+	range->change_next = txn->touched;
+	txn->touched = range;
 	return range;
 }
 
-static void memview_change_remove(struct memview_change *change,
-				  struct memview_range *range)
+static void memview_txn_remove(struct memview_txn *txn,
+			       struct memview_range *range)
 {
-	memview_change_touch(change, range, MEMVIEW_RANGE_REMOVED);
-	memview_table_erase(change, range);
+	memview_txn_touch(txn, range, MEMVIEW_RANGE_REMOVED);
+	memview_table_erase(txn, range);
 }
 
 /*
@@ -461,29 +458,29 @@ static void memview_change_remove(struct memview_change *change,
  *
  * Return: what is in the table now
  */
-static struct memview_range *memview_change_trim(struct memview_change *change,
-						 struct memview_range *range,
-						 pgoff_t first, pgoff_t last)
+static struct memview_range *memview_txn_trim(struct memview_txn *txn,
+					      struct memview_range *range,
+					      pgoff_t first, pgoff_t last)
 {
 	unsigned long ahead = first - range->first;
 	struct memview_range *new = range;
 
-	memview_attach_unindex(range);
+	memview_attachment_unindex(range);
 	if (range->file & MEMVIEW_RANGE_ADDED) {
 		range->file += ahead * MEMVIEW_RANGE_PAGE;
 		range->first = first;
 		range->last = last;
 	} else {
-		new = memview_change_new(change, first, last,
-					 memview_range_file_first(range) + ahead,
-					 range->attach, range->cookie,
-					 memview_range_keeps(range));
-		memview_change_touch(change, range, MEMVIEW_RANGE_REMOVED);
+		new = memview_txn_new(txn, first, last,
+				      memview_range_file_first(range) + ahead,
+				      range->attachment, range->cookie,
+				      memview_range_keeps(range));
+		memview_txn_touch(txn, range, MEMVIEW_RANGE_REMOVED);
 		/* Readers without the lock find one or the other. */
 		rb_replace_node_rcu(&range->node, &new->node,
-				    &change->view->table);
+				    &txn->view->table);
 	}
-	memview_attach_index(new);
+	memview_attachment_index(new);
 	return new;
 }
 
@@ -491,9 +488,9 @@ static struct memview_range *memview_change_trim(struct memview_change *change,
  * Cuts the middle out of @range: its rest begins at @page, and what is before it
  * ends at @last. Two are spare.
  */
-static void memview_change_split(struct memview_change *change,
-				 struct memview_range *range, pgoff_t last,
-				 pgoff_t page)
+static void memview_txn_split(struct memview_txn *txn,
+			      struct memview_range *range, pgoff_t last,
+			      pgoff_t page)
 {
 	pgoff_t file_page = memview_range_file_first(range) +
 			    (page - range->first);
@@ -501,78 +498,78 @@ static void memview_change_split(struct memview_change *change,
 	struct memview_range *before, *behind;
 	struct memview_place place;
 
-	before = memview_change_trim(change, range, range->first, last);
-	behind = memview_change_new(change, page, range_last, file_page,
-				    range->attach, range->cookie,
-				    memview_range_keeps(range));
+	before = memview_txn_trim(txn, range, range->first, last);
+	behind = memview_txn_new(txn, page, range_last, file_page,
+				 range->attachment, range->cookie,
+				 memview_range_keeps(range));
 	memview_table_place_behind(before, &place);
-	memview_table_link(change, behind, &place);
+	memview_table_link(txn, behind, &place);
 }
 
 /**
- * memview_change_add - put a range into the table
- * @change: the change
+ * memview_txn_add - put a range into the table
+ * @txn: the change
  * @first: first page
  * @last: last page
  * @file_first: page of the file that @first maps
- * @attach: what it maps
+ * @attachment: what it maps
  * @cookie: the controller's name for it
  * @flags: as in memview_range, which are its greatest rights as well
  *
  * Return: 0; -EEXIST where the span is not free; or why the change has to be undone
  */
-int memview_change_add(struct memview_change *change, pgoff_t first,
-		       pgoff_t last, pgoff_t file_first,
-		       struct memview_attach *attach, u64 cookie, u32 flags)
+int memview_txn_add(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		    pgoff_t file_first, struct memview_attachment *attachment,
+		    u64 cookie, u32 flags)
 {
 	struct memview_place place;
-	int err = memview_change_need(change, 1);
+	int err = memview_txn_need(txn, 1);
 
 	if (err)
 		return err;
-	if (!memview_table_place(change->view, first, last, &place))
+	if (!memview_table_place(txn->view, first, last, &place))
 		return -EEXIST;
-	memview_table_link(change,
-			   memview_change_new(change, first, last, file_first,
-					      attach, cookie,
-					      memview_range_mapped(flags)),
+	memview_table_link(txn,
+			   memview_txn_new(txn, first, last, file_first,
+					   attachment, cookie,
+					   memview_range_mapped(flags)),
 			   &place);
 	return 0;
 }
 
 /**
- * memview_change_carve - remove a span from the table
- * @change: the change
+ * memview_txn_carve - remove a span from the table
+ * @txn: the change
  * @first: first page
  * @last: last page
  * @removed: gets the number of pages removed
  *
  * Return: 0, or why the change has to be undone
  */
-int memview_change_carve(struct memview_change *change, pgoff_t first,
-			 pgoff_t last, u64 *removed)
+int memview_txn_carve(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		      u64 *removed)
 {
 	struct memview_range *range, *next;
 	int err;
 
-	lockdep_assert_held(&change->view->lock);
+	lockdep_assert_held(&txn->view->lock);
 
 	*removed = 0;
-	range = memview_table_first(change->view, first);
+	range = memview_table_first(txn->view, first);
 	if (range && range->first < first && range->last > last) {
-		err = memview_change_need(change, 2);
+		err = memview_txn_need(txn, 2);
 		if (err)
 			return err;
-		memview_change_split(change, range, first - 1, last + 1);
+		memview_txn_split(txn, range, first - 1, last + 1);
 		*removed = last - first + 1;
 		return 0;
 	}
 	for (; range && range->first <= last; range = next) {
 		bool whole = range->first >= first && range->last <= last;
 
-		err = memview_change_step(change);
+		err = memview_txn_step(txn);
 		if (!err && !whole)
-			err = memview_change_need(change, 1);
+			err = memview_txn_need(txn, 1);
 		if (err)
 			return err;
 		next = memview_table_next(range);
@@ -580,13 +577,11 @@ int memview_change_carve(struct memview_change *change, pgoff_t first,
 			    max(range->first, first) + 1;
 
 		if (whole)
-			memview_change_remove(change, range);
+			memview_txn_remove(txn, range);
 		else if (range->first < first)
-			memview_change_trim(change, range, range->first,
-					    first - 1);
+			memview_txn_trim(txn, range, range->first, first - 1);
 		else
-			memview_change_trim(change, range, last + 1,
-					    range->last);
+			memview_txn_trim(txn, range, last + 1, range->last);
 	}
 	return 0;
 }
@@ -609,8 +604,8 @@ static unsigned int memview_table_ends(struct memview *view, pgoff_t first,
 }
 
 /**
- * memview_change_check - look at a span that is to have other flags
- * @change: the change
+ * memview_txn_check - look at a span that is to have other flags
+ * @txn: the change
  * @first: first page
  * @last: last page
  * @flags: as in memview_range
@@ -622,18 +617,18 @@ static unsigned int memview_table_ends(struct memview *view, pgoff_t first,
  * Return: whether anything changes; -ENOENT where the span is not fully mapped;
  * -EACCES for a right that a range cannot have; why the change has to be undone
  */
-int memview_change_check(struct memview_change *change, pgoff_t first,
-			 pgoff_t last, u32 flags)
+int memview_txn_check(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		      u32 flags)
 {
 	struct memview_range *range;
 	pgoff_t next = first;
 	bool changes = false;
 	int err;
 
-	for (range = memview_table_first(change->view, next);
+	for (range = memview_table_first(txn->view, next);
 	     range && range->first <= next && next <= last;
 	     range = memview_table_next(range)) {
-		err = memview_change_step(change);
+		err = memview_txn_step(txn);
 		if (err)
 			return err;
 		if (!memview_range_may(range, flags))
@@ -645,39 +640,38 @@ int memview_change_check(struct memview_change *change, pgoff_t first,
 }
 
 /**
- * memview_change_flags - give a span other flags
- * @change: the change
+ * memview_txn_flags - give a span other flags
+ * @txn: the change
  * @first: first page
  * @last: last page
  * @flags: as in memview_range
  *
  * Return: 0, or why the change has to be undone
  */
-int memview_change_flags(struct memview_change *change, pgoff_t first,
-			 pgoff_t last, u32 flags)
+int memview_txn_flags(struct memview_txn *txn, pgoff_t first, pgoff_t last,
+		      u32 flags)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	struct memview_range *range;
 	int err;
 
 	lockdep_assert_held(&view->lock);
 
-	err = memview_change_need(change,
-				  2 * memview_table_ends(view, first, last));
+	err = memview_txn_need(txn, 2 * memview_table_ends(view, first, last));
 	if (err)
 		return err;
 	range = memview_table_inside(view, first);
 	if (range)
-		memview_change_split(change, range, first - 1, first);
+		memview_txn_split(txn, range, first - 1, first);
 	range = memview_table_inside(view, last + 1);
 	if (range)
-		memview_change_split(change, range, last, last + 1);
+		memview_txn_split(txn, range, last, last + 1);
 	for (range = memview_table_first(view, first);
 	     range && range->last <= last; range = memview_table_next(range)) {
-		err = memview_change_step(change);
+		err = memview_txn_step(txn);
 		if (err)
 			return err;
-		memview_change_touch(change, range, MEMVIEW_RANGE_ALTERED);
+		memview_txn_touch(txn, range, MEMVIEW_RANGE_ALTERED);
 		WRITE_ONCE(range->file, (range->file & ~MEMVIEW_RANGE_FLAGS) |
 					(flags & MEMVIEW_RANGE_FLAGS));
 	}
@@ -688,101 +682,100 @@ int memview_change_flags(struct memview_change *change, pgoff_t first,
  * What was cut is not all there while it is undone, also outside of the span that
  * was to change.
  */
-static void memview_change_widen(struct memview_change *change)
+static void memview_txn_widen(struct memview_txn *txn)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 
-	change->undoing = true;
-	change->first = change->cut_first;
-	change->last = change->cut_last;
+	txn->undoing = true;
+	txn->first = txn->cut_first;
+	txn->last = txn->cut_last;
 	if (view->changing) {
-		view->pending_first = change->first;
-		view->pending_last = change->last;
+		view->pending_first = txn->first;
+		view->pending_last = txn->last;
 		WRITE_ONCE(view->gen, view->gen + 1);
 	}
 }
 
 /**
- * memview_change_undo - end as if nothing had been changed
- * @change: the change; what was reserved is spare again
+ * memview_txn_abort - end as if nothing had been changed
+ * @txn: the change; what was reserved is spare again
  *
  * Drops memview.lock. No entry of a peer has come from what is undone: faults
  * have waited, or have not had the lock.
  */
-void memview_change_undo(struct memview_change *change)
-	__releases(&change->view->lock)
+void memview_txn_abort(struct memview_txn *txn) __releases(&txn->view->lock)
 {
 	const unsigned long both = MEMVIEW_RANGE_ADDED | MEMVIEW_RANGE_REMOVED;
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	struct memview_range *range;
 
 	lockdep_assert_held(&view->lock);
 
-	memview_change_widen(change);
+	memview_txn_widen(txn);
 	/* Make room first: what was there lay where something was added. */
-	for (range = change->touched; range; range = range->change_next) {
-		memview_change_step(change);
+	for (range = txn->touched; range; range = range->change_next) {
+		memview_txn_step(txn);
 		if ((range->file & both) == MEMVIEW_RANGE_ADDED)
-			memview_table_erase(change, range);
+			memview_table_erase(txn, range);
 	}
-	while ((range = change->touched)) {
+	while ((range = txn->touched)) {
 		unsigned long what = range->file;
 
-		memview_change_step(change);
-		change->touched = range->change_next;
+		memview_txn_step(txn);
+		txn->touched = range->change_next;
 		if (what & MEMVIEW_RANGE_ADDED) {
-			memview_change_give(change, range);
+			memview_txn_give(txn, range);
 			continue;
 		}
 		WRITE_ONCE(range->file, rounddown(what, MEMVIEW_RANGE_PAGE) +
 			   (what & MEMVIEW_RANGE_MAY) +
 			   (what / MEMVIEW_RANGE_OLD & MEMVIEW_RANGE_FLAGS));
 		if (what & MEMVIEW_RANGE_REMOVED)
-			memview_table_insert(change, range);
+			memview_table_insert(txn, range);
 	}
 	if (view->changing)
 		WRITE_ONCE(view->pending_first, ULONG_MAX);
-	memview_change_commit(change);
+	memview_txn_commit(txn);
 }
 
 /**
- * memview_change_end - free what a change has left over
- * @change: the change, of which nothing can be undone any more
+ * memview_txn_end - free what a change has left over
+ * @txn: the change, of which nothing can be undone any more
  *
  * After the zap: attaches that have lost their last range go with it. Some ranges
  * are kept for the next operation.
  */
-void memview_change_end(struct memview_change *change)
+void memview_txn_end(struct memview_txn *txn)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	struct memview_range *range;
 	unsigned long nr = 0;
 
 	lockdep_assert_held(&view->ops_lock);
 
-	while (change->nr_spare > MEMVIEW_SPARES_KEPT) {
-		range = change->spare;
-		change->spare = range->change_next;
-		change->nr_spare--;
+	while (txn->nr_spare > MEMVIEW_SPARES_KEPT) {
+		range = txn->spare;
+		txn->spare = range->change_next;
+		txn->nr_spare--;
 		kmem_cache_free(memview_range_cache, range);
 		if (++nr % 64 == 0)
 			cond_resched();
 	}
-	while ((range = change->touched)) {
-		change->touched = range->change_next;
+	while ((range = txn->touched)) {
+		txn->touched = range->change_next;
 		if (!(range->file & MEMVIEW_RANGE_REMOVED))
 			WRITE_ONCE(range->file,
 				   range->file & ~MEMVIEW_RANGE_CHANGE);
-		else if (change->nr_spare < MEMVIEW_SPARES_KEPT)
-			memview_change_give(change, range);
+		else if (txn->nr_spare < MEMVIEW_SPARES_KEPT)
+			memview_txn_give(txn, range);
 		else
 			kmem_cache_free(memview_range_cache, range);
 		if (++nr % 64 == 0)
 			cond_resched();
 	}
-	view->spare = change->spare;
-	view->nr_spare = change->nr_spare;
-	memview_attach_put_list(&change->idle);
+	view->spare = txn->spare;
+	view->nr_spare = txn->nr_spare;
+	memview_attachment_put_list(&txn->idle);
 }
 
 /*
@@ -794,13 +787,13 @@ void memview_table_clear(struct memview *view, struct list_head *idle,
 {
 	lockdep_assert_held(&view->lock);
 
-	list_splice_init(&view->attaches, idle);
+	list_splice_init(&view->attachments, idle);
 	*removed = view->table;
 	view->table = RB_ROOT;
 	view->nr_ranges = 0;
 }
 
-/* The end of a view: what memview_change_end() has kept. */
+/* The end of a view: what memview_txn_end() has kept. */
 void memview_table_destroy(struct memview *view)
 {
 	struct memview_range *range;
@@ -816,12 +809,12 @@ void memview_table_free(struct memview *view, struct list_head *idle,
 			struct rb_root *removed)
 {
 	struct memview_range *range, *next;
-	struct memview_attach *attach;
+	struct memview_attachment *attachment;
 
-	list_for_each_entry(attach, idle, view_node) {
+	list_for_each_entry(attachment, idle, view_node) {
 		spin_lock(&view->lock);
-		attach->ranges = RB_ROOT_CACHED;
-		attach->nr_ranges = 0;
+		attachment->ranges = RB_ROOT_CACHED;
+		attachment->nr_ranges = 0;
 		spin_unlock(&view->lock);
 		cond_resched();
 	}
@@ -829,18 +822,19 @@ void memview_table_free(struct memview *view, struct list_head *idle,
 		kmem_cache_free(memview_range_cache, range);
 		cond_resched();
 	}
-	memview_attach_put_list(idle);
+	memview_attachment_put_list(idle);
 }
 
-/* The ranges of @attach that map any of a span of the file. */
-struct memview_range *memview_attach_first(struct memview_attach *attach,
-					   pgoff_t first, pgoff_t last)
+/* The ranges of @attachment that map any of a span of the file. */
+struct memview_range *
+memview_attachment_first(struct memview_attachment *attachment, pgoff_t first,
+			 pgoff_t last)
 {
-	return memview_file_tree_iter_first(&attach->ranges, first, last);
+	return memview_file_tree_iter_first(&attachment->ranges, first, last);
 }
 
-struct memview_range *memview_attach_next(struct memview_range *range,
-					  pgoff_t first, pgoff_t last)
+struct memview_range *memview_attachment_next(struct memview_range *range,
+					      pgoff_t first, pgoff_t last)
 {
 	return memview_file_tree_iter_next(range, first, last);
 }

@@ -33,8 +33,8 @@
 /* The inode number names the view in all events, in fstat and in maps. */
 
 TRACE_EVENT(memview_map,
-	TP_PROTO(const struct memview *view, const struct memview_edit *edit),
-	TP_ARGS(view, edit),
+	TP_PROTO(const struct memview *view, const struct memview_table_op *op),
+	TP_ARGS(view, op),
 	TP_STRUCT__entry(
 		__field(unsigned long, ino)
 		__field(pgoff_t, first)
@@ -44,10 +44,10 @@ TRACE_EVENT(memview_map,
 	),
 	TP_fast_assign(
 		__entry->ino = view->inode->i_ino;
-		__entry->first = edit->first;
-		__entry->last = edit->last;
-		__entry->file_first = edit->file_first;
-		__entry->flags = edit->flags;
+		__entry->first = op->first;
+		__entry->last = op->last;
+		__entry->file_first = op->file_first;
+		__entry->flags = op->flags;
 	),
 	TP_printk("view=%lu pages=%lu-%lu file_page=%lu flags=%s",
 		  __entry->ino, __entry->first, __entry->last,
@@ -124,9 +124,9 @@ TRACE_EVENT(memview_fault,
 );
 
 TRACE_EVENT(memview_invalidate,
-	TP_PROTO(const struct memview_segment *segment,
+	TP_PROTO(const struct memview_source *source,
 		 const struct mmu_notifier_range *range),
-	TP_ARGS(segment, range),
+	TP_ARGS(source, range),
 	TP_STRUCT__entry(
 		__field(unsigned long, start)
 		__field(unsigned long, range_start)
@@ -134,12 +134,12 @@ TRACE_EVENT(memview_invalidate,
 		__field(unsigned int, event)
 	),
 	TP_fast_assign(
-		__entry->start = segment->start;
+		__entry->start = source->start;
 		__entry->range_start = range->start;
 		__entry->range_end = range->end;
 		__entry->event = range->event;
 	),
-	TP_printk("segment=%#lx range=%#lx-%#lx event=%u",
+	TP_printk("source=%#lx range=%#lx-%#lx event=%u",
 		  __entry->start, __entry->range_start, __entry->range_end,
 		  __entry->event)
 );

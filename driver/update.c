@@ -9,7 +9,7 @@
  * lost a right is zapped, and only then the operation returns (R1).
  *
  * What takes long is done in pieces, and between them memview.lock is free (R7):
- * see memview_change_begin(). A SIGKILL, or a revocation, ends it there, as if it
+ * see memview_txn_begin(). A SIGKILL, or a revocation, ends it there, as if it
  * had not been begun.
  */
 
@@ -25,11 +25,11 @@
 /* May this process do it, as far as can be seen without ops_lock? */
 static int memview_update_check(struct memview *view)
 {
-	struct memview_mirror *mirror = memview_controller(view);
+	struct memview_controller *controller = memview_view_controller(view);
 
 	if (READ_ONCE(view->dead) || READ_ONCE(view->revoking))
 		return -ESHUTDOWN;
-	return mirror && mirror->mm != current->mm ? -EIO : 0;
+	return controller && controller->mm != current->mm ? -EIO : 0;
 }
 
 /* Starts a table operation; with 0, memview_ops_unlock() must follow. */
@@ -54,34 +54,34 @@ static bool memview_is_free(struct memview *view, pgoff_t first, pgoff_t last)
 }
 
 /* Does what the edit before maps serve for this one, too? */
-static bool memview_edit_same_source(const struct memview_edit *edit,
-				     const struct memview_edit *before)
+static bool memview_op_same_source(const struct memview_table_op *op,
+				   const struct memview_table_op *before)
 {
-	pgoff_t file_last = edit->file_first + (edit->last - edit->first);
-	struct memview_segment *segment;
+	pgoff_t file_last = op->file_first + (op->last - op->first);
+	struct memview_source *source;
 
-	if (!before || !before->segment || before->file != edit->file ||
-	    (before->flags ^ edit->flags) & MEMVIEW_MAP_RIGHTS)
+	if (!before || !before->source || before->file != op->file ||
+	    (before->flags ^ op->flags) & MEMVIEW_MAP_RIGHTS)
 		return false;
 	/* Each span that is to be adopted is looked at. */
-	if ((before->flags | edit->flags) & MEMVIEW_MAP_ADOPT)
+	if ((before->flags | op->flags) & MEMVIEW_MAP_ADOPT)
 		return false;
-	segment = before->segment;
-	return edit->file_first >= segment->first && file_last <= segment->last;
+	source = before->source;
+	return op->file_first >= source->first && file_last <= source->last;
 }
 
 /*
  * Would the first edit meet something, as things stand? Then no source need be
  * made for it; if that cannot be seen now, it will be found out later.
  */
-static bool memview_edit_meets(struct memview *view,
-			       const struct memview_edit *edit)
+static bool memview_op_meets(struct memview *view,
+			     const struct memview_table_op *op)
 {
 	bool meets = false;
 
-	if (!(edit->flags & MEMVIEW_MAP_REPLACE) &&
+	if (!(op->flags & MEMVIEW_MAP_REPLACE) &&
 	    mutex_trylock(&view->ops_lock)) {
-		meets = !memview_is_free(view, edit->first, edit->last);
+		meets = !memview_is_free(view, op->first, op->last);
 		memview_ops_unlock(view);
 	}
 	return meets;
@@ -89,168 +89,167 @@ static bool memview_edit_meets(struct memview *view,
 
 /*
  * The source of what is to be mapped, with no lock held. @before: the edit before
- * this one, or NULL. @mirror: NULL, or the caller's; is got for the first.
+ * this one, or NULL. @controller: NULL, or the caller's; is got for the first.
  */
-static int memview_edit_find_source(struct memview *view,
-				    struct memview_edit *edit,
-				    const struct memview_edit *before,
-				    struct memview_mirror **mirror, bool nowait)
+static int memview_op_find_source(struct memview *view,
+				  struct memview_table_op *op,
+				  const struct memview_table_op *before,
+				  struct memview_controller **controller,
+				  bool nowait)
 {
-	struct memview_attach *attach, *spare;
-	struct memview_segment *segment;
+	struct memview_attachment *attachment, *spare;
+	struct memview_source *source;
 
-	if (edit->kind == MEMVIEW_EDIT_RESIZE)
+	if (op->kind == MEMVIEW_TABLE_OP_RESIZE)
 		return 0;
-	if (edit->last >= memview_size(view) >> PAGE_SHIFT)
+	if (op->last >= memview_size(view) >> PAGE_SHIFT)
 		return -ERANGE;
-	if (edit->kind != MEMVIEW_EDIT_MAP)
+	if (op->kind != MEMVIEW_TABLE_OP_MAP)
 		return 0;
 	/* Populating waits, for as long as it takes. */
-	if (nowait && (edit->flags & MEMVIEW_MAP_POPULATE))
+	if (nowait && (op->flags & MEMVIEW_MAP_POPULATE))
 		return -EAGAIN;
-	if (memview_edit_same_source(edit, before)) {
-		edit->segment = before->segment;
+	if (memview_op_same_source(op, before)) {
+		op->source = before->source;
 		return 0;
 	}
-	if (!*mirror) {
-		*mirror = memview_mirror_get_current(nowait);
-		if (IS_ERR(*mirror)) {
-			int err = PTR_ERR(*mirror);
+	if (!*controller) {
+		*controller = memview_controller_get_current(nowait);
+		if (IS_ERR(*controller)) {
+			int err = PTR_ERR(*controller);
 
-			*mirror = NULL;
+			*controller = NULL;
 			return err;
 		}
 	}
 	/* Before the view has a controller, it may have attaches of others. */
-	attach = memview_controller(view) == *mirror ?
-		 memview_attach_find(view, *mirror, edit) : NULL;
-	if (attach) {
-		edit->attach = attach;
-		edit->segment = attach->segment;
+	attachment = memview_view_controller(view) == *controller ?
+			     memview_attachment_find(view, *controller, op) :
+			     NULL;
+	if (attachment) {
+		op->attachment = attachment;
+		op->source = attachment->source;
 		return 0;
 	}
-	segment = memview_source_find(*mirror, edit);
-	if (!segment && !before && memview_edit_meets(view, edit))
+	source = memview_source_find(*controller, op);
+	if (!source && !before && memview_op_meets(view, op))
 		return -EEXIST;
-	segment = memview_source_get(*mirror, segment, edit, nowait);
-	if (IS_ERR(segment))
-		return PTR_ERR(segment);
-	edit->segment = segment;
-	edit->uses_segment = true;
-	spare = memview_attach_alloc(view, segment);
+	source = memview_source_acquire(*controller, source, op, nowait);
+	if (IS_ERR(source))
+		return PTR_ERR(source);
+	op->source = source;
+	op->uses_source = true;
+	spare = memview_attachment_alloc(view, source);
 	if (IS_ERR(spare))
 		return PTR_ERR(spare);
-	edit->spare = spare;
+	op->spare = spare;
 	return 0;
 }
 
 /* @before: the edit before this one, or NULL. */
-static int memview_edit_prepare(struct memview *view, struct memview_edit *edit,
-				const struct memview_edit *before)
+static int memview_op_prepare(struct memview *view, struct memview_table_op *op,
+			      const struct memview_table_op *before)
 {
-	if (edit->kind == MEMVIEW_EDIT_RESIZE)
+	if (op->kind == MEMVIEW_TABLE_OP_RESIZE)
 		return 0;
-	if (edit->last >= memview_size(view) >> PAGE_SHIFT)
+	if (op->last >= memview_size(view) >> PAGE_SHIFT)
 		return -ERANGE;
-	if (edit->kind != MEMVIEW_EDIT_MAP)
+	if (op->kind != MEMVIEW_TABLE_OP_MAP)
 		return 0;
-	if (edit->attach) {
-		edit->attach = memview_attach_relist(view, edit->attach);
-		return 0;
-	}
-	if (before && before->attach && before->segment == edit->segment) {
-		edit->attach = before->attach;
-		kref_get(&edit->attach->ref);
+	if (op->attachment) {
+		op->attachment =
+			memview_attachment_relist(view, op->attachment);
 		return 0;
 	}
-	edit->attach = memview_attach_get(view, edit->segment, &edit->spare);
-	return edit->attach ? 0 : -ENOMEM;
+	if (before && before->attachment && before->source == op->source) {
+		op->attachment = before->attachment;
+		kref_get(&op->attachment->ref);
+		return 0;
+	}
+	op->attachment = memview_attachment_get(view, op->source, &op->spare);
+	return op->attachment ? 0 : -ENOMEM;
 }
 
 /* Under memview.lock, so there are few: what is mapped keeps what it needs. */
-static void memview_edits_put(struct memview_edit *edits, unsigned int nr)
+static void memview_ops_put(struct memview_table_op *ops, unsigned int nr)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		if (edits[i].attach) {
-			memview_attach_done(edits[i].attach);
-			edits[i].attach = NULL;
+		if (ops[i].attachment) {
+			memview_attachment_done(ops[i].attachment);
+			ops[i].attachment = NULL;
 		}
 	}
 }
 
-static void memview_edits_put_all(struct memview *view,
-				  struct memview_edit *edits, unsigned int nr)
+static void memview_ops_put_all(struct memview *view,
+				struct memview_table_op *ops, unsigned int nr)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i += MEMVIEW_CHUNK) {
 		spin_lock(&view->lock);
-		memview_edits_put(edits + i, min(nr - i, MEMVIEW_CHUNK));
+		memview_ops_put(ops + i, min(nr - i, MEMVIEW_CHUNK));
 		spin_unlock(&view->lock);
 		cond_resched();
 	}
 }
 
-static int memview_edit_apply(struct memview_change *change,
-			      struct memview_edit *edit)
+static int memview_op_apply(struct memview_txn *txn,
+			    struct memview_table_op *op)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	int err;
 
-	switch (edit->kind) {
-	case MEMVIEW_EDIT_MAP:
-		if (edit->flags & MEMVIEW_MAP_REPLACE) {
-			err = memview_change_carve(change, edit->first,
-						   edit->last, &edit->removed);
+	switch (op->kind) {
+	case MEMVIEW_TABLE_OP_MAP:
+		if (op->flags & MEMVIEW_MAP_REPLACE) {
+			err = memview_txn_carve(txn, op->first, op->last,
+						&op->removed);
 			if (err)
 				return err;
 		}
-		edit->zap = edit->removed;
-		return memview_change_add(change, edit->first, edit->last,
-					  edit->file_first, edit->attach,
-					  edit->cookie,
-					  memview_flags_pack(edit->flags));
+		op->zap = op->removed;
+		return memview_txn_add(txn, op->first, op->last, op->file_first,
+				       op->attachment, op->cookie,
+				       memview_flags_pack(op->flags));
 
-	case MEMVIEW_EDIT_UNMAP:
-		err = memview_change_carve(change, edit->first, edit->last,
-					   &edit->removed);
-		edit->zap = edit->removed;
+	case MEMVIEW_TABLE_OP_UNMAP:
+		err = memview_txn_carve(txn, op->first, op->last, &op->removed);
+		op->zap = op->removed;
 		return err;
 
-	case MEMVIEW_EDIT_PROTECT:
-		err = memview_change_check(change, edit->first, edit->last,
-					   memview_flags_pack(edit->flags));
+	case MEMVIEW_TABLE_OP_PROTECT:
+		err = memview_txn_check(txn, op->first, op->last,
+					memview_flags_pack(op->flags));
 		/*
 		 * A right that is added zaps too: KVM never upgrades a present
 		 * read-only entry of a VM_PFNMAP mapping.
 		 */
-		edit->zap = err > 0;
+		op->zap = err > 0;
 		if (err > 0)
-			err = memview_change_flags(change, edit->first,
-						   edit->last,
-						   memview_flags_pack(edit->flags));
+			err = memview_txn_flags(txn, op->first, op->last,
+						memview_flags_pack(op->flags));
 		return err;
 
-	case MEMVIEW_EDIT_RESIZE:
-		err = memview_change_carve(change, edit->first, edit->last,
-					   &edit->removed);
+	case MEMVIEW_TABLE_OP_RESIZE:
+		err = memview_txn_carve(txn, op->first, op->last, &op->removed);
 		if (err)
 			return err;
-		i_size_write(view->inode, (u64)edit->first << PAGE_SHIFT);
-		edit->zap = edit->removed;
+		i_size_write(view->inode, (u64)op->first << PAGE_SHIFT);
+		op->zap = op->removed;
 		return 0;
 	}
 	return -EINVAL;
 }
 
 /*
- * Applies all, or none: memview_change_commit() or memview_change_undo() is to
+ * Applies all, or none: memview_txn_commit() or memview_txn_abort() is to
  * follow.
  */
-static int memview_update_apply(struct memview_change *change,
-				struct memview_edit *edits, unsigned int nr,
+static int memview_update_apply(struct memview_txn *txn,
+				struct memview_table_op *ops, unsigned int nr,
 				unsigned int *failed)
 {
 	unsigned long limit = READ_ONCE(memview_max_ranges);
@@ -258,13 +257,12 @@ static int memview_update_apply(struct memview_change *change,
 	int err = 0;
 
 	for (i = 0; i < nr && !err; i++) {
-		unsigned long before = change->nr_ranges;
+		unsigned long before = txn->nr_ranges;
 
-		err = memview_change_step(change);
+		err = memview_txn_step(txn);
 		if (!err)
-			err = memview_edit_apply(change, &edits[i]);
-		if (!err && change->nr_ranges > before &&
-		    change->nr_ranges > limit)
+			err = memview_op_apply(txn, &ops[i]);
+		if (!err && txn->nr_ranges > before && txn->nr_ranges > limit)
 			err = -ENOSPC;
 	}
 	if (err)
@@ -273,9 +271,9 @@ static int memview_update_apply(struct memview_change *change,
 }
 
 /* Those to zap first, by their place in the view. */
-static int memview_edit_cmp(const void *a, const void *b)
+static int memview_op_cmp(const void *a, const void *b)
 {
-	const struct memview_edit *x = a, *y = b;
+	const struct memview_table_op *x = a, *y = b;
 
 	if (x->zap != y->zap)
 		return y->zap - x->zap;
@@ -283,10 +281,10 @@ static int memview_edit_cmp(const void *a, const void *b)
 }
 
 /* Of as many as there can be: a million comparisons. */
-static int memview_edit_cmp_many(const void *a, const void *b)
+static int memview_op_cmp_many(const void *a, const void *b)
 {
 	cond_resched();
-	return memview_edit_cmp(a, b);
+	return memview_op_cmp(a, b);
 }
 
 /*
@@ -295,109 +293,107 @@ static int memview_edit_cmp_many(const void *a, const void *b)
  *
  * Return: the number of spans; they are those of the first edits
  */
-static unsigned int memview_edits_merge(struct memview_edit *edits,
-					unsigned int nr)
+static unsigned int memview_ops_merge(struct memview_table_op *ops,
+				      unsigned int nr)
 {
 	unsigned int i, nr_spans = 0;
 
 	if (nr == 1)
-		return edits->zap;
+		return ops->zap;
 
 	/* Most come in order already, which sort() does not know to use. */
 	for (i = 1; i < nr; i++)
-		if (memview_edit_cmp(&edits[i - 1], &edits[i]) > 0)
+		if (memview_op_cmp(&ops[i - 1], &ops[i]) > 0)
 			break;
 	if (i < nr)
-		sort(edits, nr, sizeof(*edits), nr <= MEMVIEW_CHUNK ?
-		     memview_edit_cmp : memview_edit_cmp_many, NULL);
-	for (i = 0; i < nr && edits[i].zap; i++) {
-		struct memview_edit *span = &edits[nr_spans];
+		sort(ops, nr, sizeof(*ops),
+		     nr <= MEMVIEW_CHUNK ? memview_op_cmp : memview_op_cmp_many,
+		     NULL);
+	for (i = 0; i < nr && ops[i].zap; i++) {
+		struct memview_table_op *span = &ops[nr_spans];
 
-		if (nr_spans && edits[i].first <= span[-1].last + 1) {
-			span[-1].last = max(span[-1].last, edits[i].last);
+		if (nr_spans && ops[i].first <= span[-1].last + 1) {
+			span[-1].last = max(span[-1].last, ops[i].last);
 			continue;
 		}
-		span->first = edits[i].first;
-		span->last = edits[i].last;
+		span->first = ops[i].first;
+		span->last = ops[i].last;
 		nr_spans++;
 	}
 	return nr_spans;
 }
 
-static void memview_edits_zap(struct memview *view,
-			      const struct memview_edit *edits, unsigned int nr)
+static void memview_ops_zap(struct memview *view,
+			    const struct memview_table_op *ops, unsigned int nr)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		pgoff_t first = edits[i].first;
+		pgoff_t first = ops[i].first;
 
 		/* Who is awaited does not go through them one by one. */
 		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1 &&
 		    memview_stopped(view))
 			i = nr - 1;
-		memview_zap(view, first,
-			    min(edits[i].last, MEMVIEW_LAST_PAGE), false);
+		memview_zap(view, first, min(ops[i].last, MEMVIEW_LAST_PAGE),
+			    false);
 	}
 	memview_zap_end(view);
 }
 
-static void memview_edit_trace(struct memview *view,
-			       const struct memview_edit *edit)
+static void memview_op_trace(struct memview *view,
+			     const struct memview_table_op *op)
 {
-	switch (edit->kind) {
-	case MEMVIEW_EDIT_MAP:
-		trace_memview_map(view, edit);
+	switch (op->kind) {
+	case MEMVIEW_TABLE_OP_MAP:
+		trace_memview_map(view, op);
 		break;
-	case MEMVIEW_EDIT_PROTECT:
-		trace_memview_protect(view, edit->first, edit->last,
-				      edit->flags);
+	case MEMVIEW_TABLE_OP_PROTECT:
+		trace_memview_protect(view, op->first, op->last, op->flags);
 		break;
-	case MEMVIEW_EDIT_UNMAP:
-	case MEMVIEW_EDIT_RESIZE:
-		trace_memview_unmap(view, edit->first, edit->last,
-				    edit->removed);
+	case MEMVIEW_TABLE_OP_UNMAP:
+	case MEMVIEW_TABLE_OP_RESIZE:
+		trace_memview_unmap(view, op->first, op->last, op->removed);
 		break;
 	}
 }
 
 /* Tells of edits that are done, before their spans become others. */
-static void memview_edits_report(struct memview *view,
-				 const struct memview_edit *edits,
-				 unsigned int nr, struct memview_result *result)
+static void memview_ops_report(struct memview *view,
+			       const struct memview_table_op *ops,
+			       unsigned int nr, struct memview_result *result)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		memview_edit_trace(view, &edits[i]);
-		result->removed += edits[i].removed;
+		memview_op_trace(view, &ops[i]);
+		result->removed += ops[i].removed;
 	}
 }
 
-static void memview_edits_begin(struct memview_change *change,
-				const struct memview_edit *edits,
-				unsigned int nr)
-	__acquires(&change->view->lock)
+static void memview_ops_begin(struct memview_txn *txn,
+			      const struct memview_table_op *ops,
+			      unsigned int nr) __acquires(&txn->view->lock)
 {
-	pgoff_t first = edits->first, last = edits->last;
+	pgoff_t first = ops->first, last = ops->last;
 	unsigned int i;
 
 	for (i = 1; i < nr; i++) {
-		first = min(first, edits[i].first);
-		last = max(last, edits[i].last);
+		first = min(first, ops[i].first);
+		last = max(last, ops[i].last);
 	}
-	memview_change_begin(change, first, min(last, MEMVIEW_LAST_PAGE));
+	memview_txn_begin(txn, first, min(last, MEMVIEW_LAST_PAGE));
 }
 
 /*
  * Applies the edits. As a rule there are few, and all is done, up to the zaps,
  * without memview.lock being given up.
  */
-static int memview_update_commit(struct memview_change *change,
-				 struct memview_edit *edits, unsigned int nr,
+static int memview_update_commit(struct memview_txn *txn,
+				 struct memview_table_op *ops, unsigned int nr,
 				 struct memview_result *result)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	unsigned int zaps = 0;
 	bool many;
 	int err;
@@ -412,57 +408,55 @@ static int memview_update_commit(struct memview_change *change,
 		usleep_range(2000, 4000);
 	}
 
-	memview_edits_begin(change, edits, nr);
-	err = memview_update_apply(change, edits, nr, &result->failed);
+	memview_ops_begin(txn, ops, nr);
+	err = memview_update_apply(txn, ops, nr, &result->failed);
 	if (err) {
-		memview_change_undo(change);
+		memview_txn_abort(txn);
 		return err;
 	}
 	many = nr > MEMVIEW_CHUNK || view->changing;
 	if (many) {
 		/* As it is already where somebody may have looked. */
-		view->pending_first = change->first;
-		view->pending_last = change->last;
+		view->pending_first = txn->first;
+		view->pending_last = txn->last;
 	} else {
-		memview_edits_put(edits, nr);
-		memview_edits_report(view, edits, nr, result);
-		zaps = memview_edits_merge(edits, nr);
+		memview_ops_put(ops, nr);
+		memview_ops_report(view, ops, nr, result);
+		zaps = memview_ops_merge(ops, nr);
 		if (zaps) {
-			view->pending_first = edits[0].first;
-			view->pending_last = edits[zaps - 1].last;
+			view->pending_first = ops[0].first;
+			view->pending_last = ops[zaps - 1].last;
 		}
 	}
 	if (many || zaps)
 		memview_zap_begin(view);
-	memview_change_commit(change);
+	memview_txn_commit(txn);
 
 	if (many) {
-		memview_edits_put_all(view, edits, nr);
-		memview_edits_report(view, edits, nr, result);
-		zaps = memview_edits_merge(edits, nr);
+		memview_ops_put_all(view, ops, nr);
+		memview_ops_report(view, ops, nr, result);
+		zaps = memview_ops_merge(ops, nr);
 	}
 	if (many || zaps) {
-		memview_edits_zap(view, edits,
-				  MEMVIEW_BROKEN_zap_first ? 0 : zaps);
+		memview_ops_zap(view, ops, MEMVIEW_BROKEN_zap_first ? 0 : zaps);
 		WRITE_ONCE(view->pending_first, ULONG_MAX);
 	}
 	return 0;
 }
 
-/* With ops_lock held. @mirror: of what is mapped, or NULL. */
-static int memview_update_locked(struct memview_change *change,
-				 struct memview_edit *edits, unsigned int nr,
-				 struct memview_mirror *mirror,
+/* With ops_lock held. @controller: of what is mapped, or NULL. */
+static int memview_update_locked(struct memview_txn *txn,
+				 struct memview_table_op *ops, unsigned int nr,
+				 struct memview_controller *controller,
 				 struct memview_result *result)
 {
-	struct memview *view = change->view;
+	struct memview *view = txn->view;
 	unsigned int i;
 	int err = 0;
 
-	memview_change_start(change);
+	memview_txn_start(txn);
 	for (i = 0; i < nr; i++) {
-		err = memview_edit_prepare(view, &edits[i],
-					   i ? &edits[i - 1] : NULL);
+		err = memview_op_prepare(view, &ops[i], i ? &ops[i - 1] : NULL);
 		if (err) {
 			result->failed = i;
 			break;
@@ -475,58 +469,59 @@ static int memview_update_locked(struct memview_change *change,
 		}
 	}
 	if (!err)
-		err = memview_change_reserve(change, MEMVIEW_SPARES_KEPT);
+		err = memview_txn_reserve(txn, MEMVIEW_SPARES_KEPT);
 	if (!err)
-		err = memview_update_commit(change, edits, nr, result);
+		err = memview_update_commit(txn, ops, nr, result);
 	if (err)
-		memview_edits_put_all(view, edits, nr);
-	else if (mirror && !view->mirror)
+		memview_ops_put_all(view, ops, nr);
+	else if (controller && !view->controller)
 		/* Not before: what has failed has changed nothing (R5). */
-		memview_mirror_add(mirror, view);
-	memview_change_end(change);
+		memview_controller_add(controller, view);
+	memview_txn_end(txn);
 	return err;
 }
 
-/* @mirror: of what is mapped, or NULL. */
-static int memview_update_run(struct memview *view, struct memview_edit *edits,
-			      unsigned int nr, struct memview_mirror *mirror,
+/* @controller: of what is mapped, or NULL. */
+static int memview_update_run(struct memview *view,
+			      struct memview_table_op *ops, unsigned int nr,
+			      struct memview_controller *controller,
 			      bool nowait, struct memview_result *result)
 {
-	struct memview_change change;
+	struct memview_txn txn;
 	unsigned int i, maps = 0;
 	int err = 0;
 
-	memview_change_init(&change, view);
+	memview_txn_init(&txn, view);
 	for (i = 0; nr > MEMVIEW_SPARES_KEPT && i < nr; i++)
-		maps += edits[i].kind == MEMVIEW_EDIT_MAP;
+		maps += ops[i].kind == MEMVIEW_TABLE_OP_MAP;
 	/* Nobody waits for us yet. */
 	if (maps > MEMVIEW_SPARES_KEPT)
-		err = memview_change_reserve(&change, maps);
+		err = memview_txn_reserve(&txn, maps);
 	if (!err)
 		err = memview_update_begin(view, nowait);
 	if (err) {
-		memview_change_drop(&change);
+		memview_txn_drop(&txn);
 		return err;
 	}
-	err = memview_update_locked(&change, edits, nr, mirror, result);
+	err = memview_update_locked(&txn, ops, nr, controller, result);
 	memview_ops_unlock(view);
 	return err;
 }
 
 /* The sources of all edits, with no lock held. */
-static int memview_edits_find_sources(struct memview *view,
-				      struct memview_edit *edits,
-				      unsigned int nr,
-				      struct memview_mirror **mirror,
-				      bool nowait, struct memview_result *result)
+static int memview_ops_find_sources(struct memview *view,
+				    struct memview_table_op *ops,
+				    unsigned int nr,
+				    struct memview_controller **controller,
+				    bool nowait, struct memview_result *result)
 {
 	unsigned int i;
 	int err;
 
 	for (i = 0; i < nr; i++) {
-		err = memview_edit_find_source(view, &edits[i],
-					       i ? &edits[i - 1] : NULL,
-					       mirror, nowait);
+		err = memview_op_find_source(view, &ops[i],
+					     i ? &ops[i - 1] : NULL, controller,
+					     nowait);
 		if (err) {
 			result->failed = i;
 			return err;
@@ -541,18 +536,18 @@ static int memview_edits_find_sources(struct memview *view,
 	return 0;
 }
 
-static void memview_edits_put_sources(struct memview_edit *edits,
+static void memview_ops_unuse_sources(struct memview_table_op *ops,
 				      unsigned int nr)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
 		/* Found before an operation that has not begun then. */
-		if (edits[i].attach)
-			memview_attach_put(edits[i].attach);
-		if (edits[i].uses_segment) {
-			kfree(edits[i].spare);
-			memview_source_put(edits[i].segment);
+		if (ops[i].attachment)
+			memview_attachment_put(ops[i].attachment);
+		if (ops[i].uses_source) {
+			kfree(ops[i].spare);
+			memview_source_unuse(ops[i].source);
 		}
 		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1)
 			cond_resched();
@@ -562,9 +557,9 @@ static void memview_edits_put_sources(struct memview_edit *edits,
 /**
  * memview_update - a table operation
  * @view: the view
- * @edits: what to do, in this order, all or nothing; afterwards they are in
+ * @ops: what to do, in this order, all or nothing; afterwards they are in
  *	another order, and only @file is of use
- * @nr: entries of @edits
+ * @nr: entries of @ops
  * @nowait: wait neither for another operation nor for the controller
  * @result: what has come of it
  *
@@ -574,11 +569,11 @@ static void memview_edits_put_sources(struct memview_edit *edits,
  * Return: 0 when no CPU can use any more what has been taken away; -EAGAIN when
  * it would have to wait; or the errnos of the ioctls
  */
-int memview_update(struct memview *view, struct memview_edit *edits,
+int memview_update(struct memview *view, struct memview_table_op *ops,
 		   unsigned int nr, bool nowait, struct memview_result *result)
 {
-	struct memview_mirror *bound = memview_controller(view);
-	struct memview_mirror *mirror = bound;
+	struct memview_controller *bound = memview_view_controller(view);
+	struct memview_controller *controller = bound;
 	int err;
 
 	result->failed = nr;
@@ -586,19 +581,19 @@ int memview_update(struct memview *view, struct memview_edit *edits,
 	err = memview_update_check(view);
 	if (err)
 		return err;
-	if (nowait && bound && memview_source_is_due(bound))
+	if (nowait && bound && memview_controller_is_due(bound))
 		return -EAGAIN;
 
-	err = memview_edits_find_sources(view, edits, nr, &mirror, nowait,
-					 result);
+	err = memview_ops_find_sources(view, ops, nr, &controller, nowait,
+				       result);
 	if (!err)
-		err = memview_update_run(view, edits, nr, mirror, nowait,
+		err = memview_update_run(view, ops, nr, controller, nowait,
 					 result);
-	memview_edits_put_sources(edits, nr);
+	memview_ops_unuse_sources(ops, nr);
 	if (!nowait)
-		memview_source_collect(mirror, false, false);
-	if (mirror && !bound)
-		memview_mirror_put(mirror);
+		memview_controller_collect(controller, false, false);
+	if (controller && !bound)
+		memview_controller_put(controller);
 	return err;
 }
 

@@ -87,9 +87,9 @@ static void memview_free_work(struct work_struct *work)
 	memview_notes_free(&view->notes);
 	iput(view->inode);
 	simple_release_fs(&memview_mnt, &memview_mnt_count);
-	if (view->mirror) {
-		memview_mirror_remove(view->mirror, view);
-		memview_mirror_put(view->mirror);
+	if (view->controller) {
+		memview_controller_remove(view->controller, view);
+		memview_controller_put(view->controller);
 	}
 	memview_table_destroy(view);
 	kfree(view);
@@ -132,7 +132,7 @@ struct memview *memview_create(void)
 	init_waitqueue_head(&view->change_wait);
 	view->table = RB_ROOT;
 	seqcount_init(&view->table_seq);
-	INIT_LIST_HEAD(&view->attaches);
+	INIT_LIST_HEAD(&view->attachments);
 	view->pending_first = 1;
 	view->pending_last = 0;
 	memview_notes_init(&view->notes);
