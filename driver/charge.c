@@ -15,6 +15,7 @@
 #include <linux/workqueue.h>
 
 #include "fault.h"
+#include "memview.h"
 
 #ifdef CONFIG_MEMCG
 

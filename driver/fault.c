@@ -27,7 +27,17 @@
 #include <asm/trap_pf.h>
 #include <asm/trapnr.h>
 
+#include "attachment.h"
+#include "controller.h"
 #include "fault.h"
+#include "memview.h"
+#include "mm.h"
+#include "peers.h"
+#include "source.h"
+#include "table.h"
+#include "update.h"
+#include "view.h"
+#include "view_file.h"
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
@@ -122,7 +132,7 @@ static bool memview_fault_find(struct memview_fault *fault)
 	if (range && !(seq & 1) && !memview_changes(view, fault->vmf->pgoff)) {
 		memview_fault_copy(fault, range);
 		attachment = READ_ONCE(range->attachment);
-		/* Only then it is an attach, and stays one under RCU. */
+		/* Only then it is an attachment, and stays one under RCU. */
 		if (!read_seqcount_retry(&view->table_seq, seq) &&
 		    kref_get_unless_zero(&attachment->source->ref)) {
 			fault->source = attachment->source;
@@ -155,7 +165,7 @@ static vm_fault_t memview_fault_find_locked(struct memview_fault *fault)
 	return ret;
 }
 
-/* Finds the range, takes a reference of its segment, checks the rights. */
+/* Finds the range, takes a reference of its source, checks the rights. */
 static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
@@ -187,85 +197,6 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 }
 
 /*
- * Has the peer an entry there? @addr is in its mapping, and in the table of PMDs
- * that the fault is in.
- */
-static bool memview_fault_mapped(struct memview_fault *fault,
-				 unsigned long addr)
-{
-	struct vm_fault *vmf = fault->vmf;
-	pmd_t pmd = READ_ONCE(vmf->pmd[(long)(addr >> PMD_SHIFT) -
-				       (long)(vmf->address >> PMD_SHIFT)]);
-
-	/* A page table stays while the mapping is locked. */
-	return !pmd_none(pmd) && !pmd_leaf(pmd) &&
-	       pte_present(memview_ptep_get(pte_offset_kernel(&pmd, addr)));
-}
-
-/*
- * How large the window should be: @base, or, in the middle of pages touched one
- * after the other, up to MEMVIEW_WINDOW_GROWN. The page table tells: where the
- * page before the fault is there, one as far behind as the window reaches ahead
- * doubles it, until it meets one that is there. So each thread's sequence is
- * known for itself, and random touches seldom look like one.
- */
-static unsigned long memview_fault_grow(struct memview_fault *fault,
-					unsigned long addr, unsigned long base)
-{
-	struct vm_fault *vmf = fault->vmf;
-	unsigned long behind, ahead, size = base;
-
-	/* A window of one page is somebody's wish; debuggers read one. */
-	if (base == 1 || !vmf->pmd)
-		return base;
-	behind = min((addr & ~PUD_MASK) >> PAGE_SHIFT,
-		     (addr - vmf->vma->vm_start) >> PAGE_SHIFT);
-	ahead = (~addr & ~PMD_MASK) >> PAGE_SHIFT;
-	if (!behind || !memview_fault_mapped(fault, addr - PAGE_SIZE))
-		return base;
-	while (size < MEMVIEW_WINDOW_GROWN && size <= behind && size <= ahead &&
-	       memview_fault_mapped(fault, addr - (size << PAGE_SHIFT)) &&
-	       !memview_fault_mapped(fault, addr + (size << PAGE_SHIFT)))
-		size *= 2;
-	return min_t(unsigned long, size, MEMVIEW_WINDOW_GROWN);
-}
-
-/*
- * From an aligned block around the page on: not beyond the range, the peer's VMA,
- * the page table the fault is in, or what is left of the source's VMA.
- */
-static void memview_fault_window(struct memview_fault *fault,
-				 struct vm_area_struct *source_vma,
-				 unsigned long source_addr)
-{
-	struct vm_fault *vmf = fault->vmf;
-	struct vm_area_struct *vma = vmf->vma;
-	unsigned long addr = vmf->address & PAGE_MASK;
-	unsigned long base = clamp(READ_ONCE(memview_fault_around), 1U,
-				   (unsigned int)MEMVIEW_WINDOW_MAX);
-	unsigned long size = memview_fault_grow(fault, addr, base);
-	unsigned long before, after;
-
-	/* Pages that may be before the one that faulted, and after it. */
-	before = (addr >> PAGE_SHIFT) % base;
-	after = size - 1 - before;
-
-	before = min(before, vmf->pgoff - fault->first);
-	after = min(after, fault->last - vmf->pgoff);
-	before = min(before, (addr - vma->vm_start) >> PAGE_SHIFT);
-	after = min(after, ((vma->vm_end - addr) >> PAGE_SHIFT) - 1);
-	before = min(before, (addr & ~PMD_MASK) >> PAGE_SHIFT);
-	after = min(after, (~addr & ~PMD_MASK) >> PAGE_SHIFT);
-	before = min(before, (source_addr - source_vma->vm_start) >> PAGE_SHIFT);
-	after = min(after, ((source_vma->vm_end - source_addr) >> PAGE_SHIFT) - 1);
-
-	fault->addr = addr - (before << PAGE_SHIFT);
-	fault->index = before;
-	fault->nr = before + 1 + after;
-	fault->base = min_t(unsigned int, fault->nr, base);
-}
-
-/*
  * The window in the source, where an invalidation must not be running when the
  * snapshot is begun: what it has not come to yet, the snapshot would have.
  */
@@ -285,11 +216,13 @@ static bool memview_fault_scanned(const struct mm_struct *mm)
 {
 	return READ_ONCE(mm->numa_scan_seq) || READ_ONCE(mm->numa_scan_offset);
 }
+
 #else
 static bool memview_fault_scanned(const struct mm_struct *mm)
 {
 	return false;
 }
+
 #endif
 
 /*
@@ -358,273 +291,11 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 	}
 }
 
-/* Who is to wait for what is allocated above memory.high; NULL: as always. */
-static struct memview_debt *memview_fault_debt(struct memview_fault *fault,
-					       struct mm_struct *mm)
-{
-	return current->mm == mm ? NULL : &fault->debt;
-}
-
-/* Between memview_charge_begin() and memview_charge_end(). */
-static vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
-					 unsigned long source_addr,
-					 unsigned int flags)
-{
-	vm_fault_t ret;
-
-	ret = handle_mm_fault(source_vma, source_addr,
-			      FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | flags,
-			      NULL);
-	/* The peer has the right; it is the source that does not give it. */
-	if (ret & VM_FAULT_SIGSEGV)
-		ret = (ret & ~VM_FAULT_SIGSEGV) | VM_FAULT_SIGBUS;
-	return ret & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED);
-}
-
-static vm_fault_t memview_fault_source(struct memview_fault *fault,
-				       struct vm_area_struct *source_vma,
-				       unsigned long source_addr,
-				       unsigned int flags)
-{
-	struct mm_struct *mm = source_vma->vm_mm;
-	struct memview_charge charge;
-	vm_fault_t ret;
-
-	memview_charge_begin(&charge, mm);
-	ret = __memview_fault_source(source_vma, source_addr, flags);
-	memview_charge_end(&charge, memview_fault_debt(fault, mm));
-	return ret;
-}
-
 static bool memview_fault_has(struct memview_fault *fault, unsigned long flags)
 {
 	unsigned long pfn = fault->pfns[fault->index];
 
 	return !(pfn & HMM_PFN_ERROR) && (pfn & flags) == flags;
-}
-
-/* What the file has in its page cache: NULL, a folio, or where that is instead. */
-static void *memview_fault_entry(struct vm_area_struct *source_vma,
-				 unsigned long source_addr)
-{
-	struct address_space *mapping = source_vma->vm_file->f_mapping;
-	pgoff_t page = memview_vma_page(source_vma, source_addr);
-
-	if (is_vm_hugetlb_page(source_vma))
-		page = memview_hugetlb_index(source_vma, page);
-	return xa_load(&mapping->i_pages, page);
-}
-
-/* Has the file the page already? A hint, no more. */
-static bool memview_fault_cached(struct vm_area_struct *source_vma,
-				 unsigned long source_addr)
-{
-	void *entry = memview_fault_entry(source_vma, source_addr);
-
-	return entry && !xa_is_value(entry);
-}
-
-/* Is all there of a window, that has not grown, before the fault? */
-static bool memview_fault_follows(struct memview_fault *fault)
-{
-	unsigned long addr = fault->vmf->address & PAGE_MASK;
-	unsigned int i;
-
-	for (i = 0; i < fault->base; i++) {
-		addr -= PAGE_SIZE;
-		if (!memview_fault_mapped(fault, addr))
-			return false;
-	}
-	return true;
-}
-
-/* A hole in memory, that no userfaultfd is to fill? Swapped out is no hole. */
-static bool memview_fault_hole(struct vm_area_struct *source_vma,
-			       unsigned long source_addr)
-{
-	return (shmem_mapping(source_vma->vm_file->f_mapping) ||
-		is_vm_hugetlb_page(source_vma)) &&
-	       !userfaultfd_armed(source_vma) &&
-	       !memview_fault_entry(source_vma, source_addr);
-}
-
-/*
- * Has the file a page there, on its disk or on the way to it? Of a file of its own:
- * the controller's keeps its position.
- *
- * Context: no lock is held: file systems look at the disk.
- */
-static bool memview_fault_on_disk(const struct memview_fault *fault,
-				  pgoff_t page)
-{
-	struct file *file = fault->source->file;
-	loff_t at = (loff_t)page << PAGE_SHIFT;
-	loff_t data;
-
-	file = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE, file->f_cred);
-	if (IS_ERR(file))
-		return false;
-	data = vfs_llseek(file, at, SEEK_DATA);
-	fput(file);
-	return data >= at && data - at < PAGE_SIZE;
-}
-
-/* With MEMVIEW_MAP_NO_ALLOC: is it for a peer, what the file has there? */
-static bool memview_fault_denied(const struct memview_fault *fault,
-				 struct vm_area_struct *source_vma,
-				 unsigned long source_addr)
-{
-	if (likely(!(fault->flags & MEMVIEW_RANGE_NO_ALLOC)) ||
-	    memview_fault_cached(source_vma, source_addr))
-		return false;
-	if (memview_fault_hole(source_vma, source_addr))
-		return true;
-	/* Files of a disk are looked at where that can wait. */
-	return !(fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
-	       !shmem_mapping(source_vma->vm_file->f_mapping) &&
-	       !is_vm_hugetlb_page(source_vma);
-}
-
-/*
- * Allocates the page, which is missing, so that faulting it in only maps it; and,
- * for a write that follows a sequence, the rest of a window that has not grown.
- * Nobody waits or reclaims for it. Not where huge pages are asked for: only a fault
- * of the mapping itself allocates these.
- *
- * Context: see memview_fault_hold(): no hole is being punched.
- * Return: whether the page is there
- */
-static bool memview_fault_fill(struct memview_fault *fault,
-			       struct vm_area_struct *source_vma,
-			       unsigned long source_addr)
-{
-	struct address_space *mapping = source_vma->vm_file->f_mapping;
-	pgoff_t page = memview_vma_page(source_vma, source_addr);
-	gfp_t gfp = (mapping_gfp_mask(mapping) & ~__GFP_DIRECT_RECLAIM) |
-		    __GFP_NORETRY | __GFP_NOWARN;
-	unsigned int i = fault->index, last = fault->index;
-	struct memview_charge charge;
-
-	if (fault->huge || (source_vma->vm_flags & VM_HUGEPAGE) ||
-	    !shmem_mapping(mapping) ||
-	    !memview_fault_hole(source_vma, source_addr))
-		return false;
-	if (fault->write && fault->nr > fault->base) {
-		fault->nr = fault->base;
-		if (memview_fault_follows(fault))
-			last = fault->nr - 1;
-	}
-	memview_charge_begin(&charge, source_vma->vm_mm);
-	for (; i <= last; i++, page++) {
-		struct page *new;
-
-		/* Also where it has been swapped out. */
-		if (i > fault->index && xa_load(&mapping->i_pages, page))
-			break;
-		new = shmem_read_mapping_page_gfp(mapping, page, gfp);
-		if (IS_ERR(new))
-			break;
-		put_page(new);
-	}
-	memview_charge_end(&charge, memview_fault_debt(fault,
-						       source_vma->vm_mm));
-	return i > fault->index;
-}
-
-/*
- * May the source be faulted at once, with both mmap_locks held? Only where nobody
- * is waited for (R7), so neither by file systems' page_mkwrite, which have no "not
- * now", nor while a hole is punched: fallocate(2) has the inode's lock. What the
- * fault needs must be there. Who cannot drop a lock (debuggers, futex(2)) works
- * like this on any mapping.
- *
- * With true, memview_fault_release() is to be called.
- */
-static bool memview_fault_hold(struct memview_fault *fault,
-			       struct vm_area_struct *source_vma)
-{
-	struct inode *inode = file_inode(source_vma->vm_file);
-
-	if (!(fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return true;
-	if (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite)
-		return false;
-	return !memview_charge_owed() &&
-	       (!shmem_mapping(inode->i_mapping) ||
-		inode_trylock_shared(inode));
-}
-
-static void memview_fault_release(struct memview_fault *fault,
-				  struct vm_area_struct *source_vma)
-{
-	struct inode *inode = file_inode(source_vma->vm_file);
-
-	if ((fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
-	    shmem_mapping(inode->i_mapping))
-		inode_unlock_shared(inode);
-}
-
-/*
- * The source lacked the page, has it now, and the window has grown: the next ones
- * would be lacking, too. What the file has, a read fault of the source maps
- * together with what is around. No more than hints: who touches the page itself
- * gets what comes of it.
- */
-static void memview_fault_ahead(struct memview_fault *fault,
-				struct vm_area_struct *source_vma,
-				unsigned long source_addr)
-{
-	unsigned long addr, end;
-	struct memview_charge charge;
-
-	if (fault->nr == fault->base || is_vm_hugetlb_page(source_vma) ||
-	    (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite))
-		return;
-	end = source_addr + ((unsigned long)(fault->nr - fault->index) <<
-			     PAGE_SHIFT);
-	memview_charge_begin(&charge, source_vma->vm_mm);
-	for (addr = round_down(source_addr, MEMVIEW_SOURCE_AROUND) +
-		    MEMVIEW_SOURCE_AROUND;
-	     addr < end; addr += MEMVIEW_SOURCE_AROUND) {
-		if (!memview_fault_cached(source_vma, addr) ||
-		    __memview_fault_source(source_vma, addr,
-					   FAULT_FLAG_RETRY_NOWAIT))
-			break;
-	}
-	memview_charge_end(&charge, memview_fault_debt(fault,
-						       source_vma->vm_mm));
-	/* Beyond there is nothing to be looked for. */
-	if (addr < end)
-		fault->nr = max_t(unsigned int, fault->base, fault->index +
-				  ((addr - source_addr) >> PAGE_SHIFT));
-}
-
-/*
- * Faults the page in the source, and what is likely to come next, without waiting
- * for anybody.
- *
- * Context: both mmap_locks are held.
- * Return: as handle_mm_fault(): VM_FAULT_RETRY: it cannot be done so
- */
-static vm_fault_t memview_fault_source_now(struct memview_fault *fault,
-					   struct vm_area_struct *source_vma,
-					   unsigned long source_addr, bool write)
-{
-	vm_fault_t ret = VM_FAULT_RETRY;
-
-	if (!memview_fault_hold(fault, source_vma))
-		return VM_FAULT_RETRY;
-	if (!(fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) ||
-	    memview_fault_cached(source_vma, source_addr) ||
-	    memview_fault_fill(fault, source_vma, source_addr)) {
-		ret = memview_fault_source(fault, source_vma, source_addr,
-					   FAULT_FLAG_RETRY_NOWAIT |
-					   (write ? FAULT_FLAG_WRITE : 0));
-		if (!ret && !write)
-			memview_fault_ahead(fault, source_vma, source_addr);
-	}
-	memview_fault_release(fault, source_vma);
-	return ret;
 }
 
 /*
@@ -732,48 +403,6 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 	}
 }
 
-/* The page cannot lose W or go away before the lock of memview_fault_valid() is free. */
-void memview_fault_dirty(unsigned long pfn)
-{
-	struct folio *folio = page_folio(pfn_to_page(pfn));
-
-	/*
-	 * shmem maps clean pages writable around a read fault, and reclaim
-	 * drops clean pages; the peer's dirty bit is nobody's. File systems
-	 * that keep account have set it in page_mkwrite already.
-	 */
-	if (!folio_test_dirty(folio))
-		folio_mark_dirty(folio);
-}
-
-static void memview_fault_set_pte(struct memview_fault *fault, pte_t *ptep,
-				  unsigned long addr, unsigned long hmm_pfn)
-{
-	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
-	pte_t old = memview_ptep_get(ptep);
-	bool write;
-
-	if (!(hmm_pfn & HMM_PFN_VALID) || (hmm_pfn & HMM_PFN_ERROR))
-		return;
-	write = (hmm_pfn & HMM_PFN_WRITE) && (fault->vm_rights & VM_WRITE);
-	if (fault->need_write && !write)
-		return;
-
-	/*
-	 * Another page: a zap of it is on the way. What is neither empty nor
-	 * present can only be a marker that the peer's userfaultfd has left
-	 * (6.7 lets it register any mapping): as good as empty.
-	 */
-	if (pte_present(old) &&
-	    (pte_pfn(old) != pfn || !write || pte_write(old)))
-		return;
-
-	if (write)
-		memview_fault_dirty(pfn);
-	set_pte_at(fault->vmf->vma->vm_mm, addr, ptep,
-		   pte_mkspecial(pfn_pte(pfn, fault->prots[write])));
-}
-
 /* Is the range still in the table as it was found, at whatever else has changed? */
 static bool memview_fault_range_stands(struct memview_fault *fault)
 {
@@ -808,7 +437,7 @@ static bool memview_fault_range_stands(struct memview_fault *fault)
  * Context: the lock of the page table that the fault is in, after a full barrier; or
  * memview.lock.
  */
-static bool memview_fault_valid(struct memview_fault *fault)
+bool memview_fault_valid(struct memview_fault *fault)
 {
 	if (MEMVIEW_BROKEN_no_revalidate)
 		return true;
@@ -824,54 +453,6 @@ static bool memview_fault_valid(struct memview_fault *fault)
 		return false;
 	return READ_ONCE(fault->view->gen) == fault->gen ||
 	       memview_fault_range_stands(fault);
-}
-
-/*
- * All pages of the window, which lies in one page table. Not by
- * vmf_insert_pfn_prot(), which takes the lock for each, leaves a present entry as it
- * is, and looks up the memory type, which is the same for all that a page table of
- * the source can have here: RAM.
- */
-static vm_fault_t memview_fault_insert(struct memview_fault *fault)
-{
-	struct vm_fault *vmf = fault->vmf;
-	vm_fault_t ret = MEMVIEW_FAULT_AGAIN;
-	unsigned long addr = fault->addr;
-	spinlock_t *ptl;	/* of the page table */
-	unsigned int i;
-	pte_t *ptep;
-
-	/*
-	 * A zap that has not seen the page table has published before what it
-	 * zaps for, and we see that. Pairs with memview_zap() and
-	 * memview_mapping_untrack().
-	 */
-	smp_mb();
-	ptl = pte_lockptr(vmf->vma->vm_mm, vmf->pmd);
-	spin_lock(ptl);
-	if (memview_fault_valid(fault)) {
-		/* A page table stays while the mapping is locked. */
-		ptep = pte_offset_kernel(vmf->pmd, addr);
-		for (i = 0; i < fault->nr; i++, addr += PAGE_SIZE)
-			memview_fault_set_pte(fault, ptep + i, addr,
-					      fault->pfns[i]);
-		ret = VM_FAULT_NOPAGE;
-	}
-	spin_unlock(ptl);
-	if (ret == VM_FAULT_NOPAGE)
-		atomic64_inc(&fault->view->faults);
-	return ret;
-}
-
-void memview_fault_set_prots(struct memview_fault *fault)
-{
-	struct vm_area_struct *vma = fault->vmf->vma;
-	vm_flags_t vm_flags = vma->vm_flags & ~(VM_READ | VM_WRITE | VM_EXEC);
-	vm_flags_t rights = fault->vm_rights;
-
-	/* From the VMA's flags: they have the pkey and encryption bits. */
-	fault->prots[0] = vm_get_page_prot(vm_flags | (rights & ~VM_WRITE));
-	fault->prots[1] = vm_get_page_prot(vm_flags | rights);
 }
 
 /**

@@ -6,6 +6,8 @@
 #include <linux/hmm.h>
 
 #include "memview.h"
+#include "source.h"
+#include "view.h"
 
 /* Not a result of ours to anybody: start again at the look-up. */
 #define MEMVIEW_FAULT_AGAIN	((__force vm_fault_t)0x40000000)
@@ -71,7 +73,7 @@ struct memview_note {
  * @nr: pages in the window; with @huge, blocks
  * @base: pages in the window before it grew
  * @index: of the page or block that faulted, in the window
- * @seq: of the segment, when the snapshot was begun
+ * @seq: of the source, when the snapshot was begun
  * @prots: page protection of entries without and with W
  * @pfns: the snapshot, as hmm_range_fault() has it; with @huge, some page of
  *	each block
@@ -272,6 +274,54 @@ static inline void memview_pud_drop(struct vm_area_struct *vma,
 }
 
 #define MEMVIEW_PUD_ORDER	UINT_MAX
+#endif
+
+/* fault_source.c */
+struct memview_debt *memview_fault_debt(struct memview_fault *fault,
+					struct mm_struct *mm);
+vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
+				  unsigned long source_addr,
+				  unsigned int flags);
+vm_fault_t memview_fault_source(struct memview_fault *fault,
+				struct vm_area_struct *source_vma,
+				unsigned long source_addr, unsigned int flags);
+void *memview_fault_entry(struct vm_area_struct *source_vma,
+			  unsigned long source_addr);
+bool memview_fault_cached(struct vm_area_struct *source_vma,
+			  unsigned long source_addr);
+bool memview_fault_hole(struct vm_area_struct *source_vma,
+			unsigned long source_addr);
+bool memview_fault_on_disk(const struct memview_fault *fault, pgoff_t page);
+bool memview_fault_denied(const struct memview_fault *fault,
+			  struct vm_area_struct *source_vma,
+			  unsigned long source_addr);
+vm_fault_t memview_fault_source_now(struct memview_fault *fault,
+				    struct vm_area_struct *source_vma,
+				    unsigned long source_addr, bool write);
+/* fault_window.c */
+void memview_fault_window(struct memview_fault *fault,
+			  struct vm_area_struct *source_vma,
+			  unsigned long source_addr);
+bool memview_fault_follows(struct memview_fault *fault);
+void memview_fault_ahead(struct memview_fault *fault,
+			 struct vm_area_struct *source_vma,
+			 unsigned long source_addr);
+/* pte.c */
+vm_fault_t memview_fault_insert(struct memview_fault *fault);
+
+/* fault.c */
+bool memview_fault_valid(struct memview_fault *fault);
+int memview_fault_init(void);
+void memview_fault_exit(void);
+const struct vm_operations_struct *
+memview_fault_vm_ops(const struct vm_area_struct *vma);
+
+#if MEMVIEW_HUGE_PUD
+unsigned long memview_pud_unmapped_area(struct file *file, unsigned long addr,
+					unsigned long len, unsigned long pgoff,
+					unsigned long flags);
+#else
+#define memview_pud_unmapped_area thp_get_unmapped_area
 #endif
 
 #endif /* _MEMVIEW_FAULT_H */

@@ -14,7 +14,15 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "attachment.h"
+#include "call.h"
+#include "controller.h"
 #include "memview.h"
+#include "source.h"
+#include "table.h"
+#include "update.h"
+#include "view.h"
+#include "view_file.h"
 #include "trace.h"
 
 #define MEMVIEW_MAX_SIZE	round_down(MAX_LFS_FILESIZE, PAGE_SIZE)
@@ -367,7 +375,7 @@ static int memview_op_reader_fill(struct memview_op_reader *reader)
 	return 0;
 }
 
-/* The edits of all steps. @nr: gets the number of those that are right */
+/* The operations of all steps. @nr: gets the number of those that are right */
 static int memview_op_reader_parse(struct memview_op_reader *reader,
 				   struct memview_table_op *ops,
 				   unsigned int *nr)
@@ -460,7 +468,7 @@ static long memview_install_viewfd(struct memview *view, u32 rights)
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0)
 		return fd;
-	file = memview_view_file(view, rights);
+	file = memview_view_file_new(view, rights);
 	if (IS_ERR(file)) {
 		put_unused_fd(fd);
 		return PTR_ERR(file);

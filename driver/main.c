@@ -6,7 +6,13 @@
 #include <linux/rcupdate.h>
 #include <linux/seq_file.h>
 
+#include "call.h"
+#include "controller.h"
+#include "fault.h"
 #include "memview.h"
+#include "mm.h"
+#include "table.h"
+#include "view.h"
 
 unsigned int memview_fault_around = 16;
 module_param_named(fault_around_pages, memview_fault_around, uint, 0644);

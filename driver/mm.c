@@ -17,7 +17,13 @@
 #include <linux/signal.h>
 #include <linux/slab.h>
 
+#include "controller.h"
 #include "memview.h"
+#include "mm.h"
+#include "peers.h"
+#include "source.h"
+#include "table.h"
+#include "view.h"
 
 #define MEMVIEW_MMS_BITS	8
 

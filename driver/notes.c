@@ -14,6 +14,9 @@
 #include <linux/slab.h>
 
 #include "fault.h"
+#include "memview.h"
+#include "notes.h"
+#include "view.h"
 
 /* Nobody who was to be told comes as late as that. */
 #define MEMVIEW_NOTE_LIFE	HZ

@@ -40,6 +40,11 @@
 #include <linux/wait_bit.h>
 
 #include "fault.h"
+#include "memview.h"
+#include "mm.h"
+#include "peers.h"
+#include "view.h"
+#include "view_file.h"
 
 #define FIRST(mapping)	((mapping)->first)
 #define LAST(mapping)	((mapping)->last)

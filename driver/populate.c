@@ -16,7 +16,16 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "attachment.h"
+#include "controller.h"
 #include "fault.h"
+#include "memview.h"
+#include "peers.h"
+#include "source.h"
+#include "table.h"
+#include "update.h"
+#include "view.h"
+#include "view_file.h"
 
 /* Pages that the source, then the peers get in their turn. */
 #define MEMVIEW_POPULATE_CHUNK	(SZ_64M >> PAGE_SHIFT)
@@ -70,7 +79,7 @@ struct memview_populate {
 	unsigned long pfns[MEMVIEW_POPULATE_WINDOW];
 };
 
-/* With 0, a reference of the segment is to be dropped. */
+/* With 0, a reference of the source is to be dropped. */
 static int memview_populate_lookup(struct memview_populate *p)
 {
 	struct memview *view = p->view;

@@ -25,6 +25,8 @@
 #include <linux/sched/mm.h>
 
 #include "fault.h"
+#include "memview.h"
+#include "view.h"
 
 #if MEMVIEW_HUGE_PUD
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sources: the mirrors of files in the controller's address space.
+ * Sources: the controllers of files in the controller's address space.
  *
- * A source is all segments with the same mirror, file and writability. A
- * segment is one mapping that the driver makes in the controller, like KVM its
+ * A source is all sources with the same controller, file and writability. A
+ * source is one mapping that the driver makes in the controller, like KVM its
  * internal memory slots, or adopts, like KVM those of user space. What is
  * invalidated there is looked up by address. Views map files only through
- * segments, so a page is in a peer only while it is in the segment's page table
+ * sources, so a page is in a peer only while it is in the source's page table
  * (R3): nothing is pinned, and every check of mmap(2) has been made.
  *
  * The mapping is in the controller's hands, who may unmap it or put something
- * else there. Faults believe in a segment only after memview_source_vma() has
+ * else there. Faults believe in a source only after memview_source_vma() has
  * looked, under the controller's mmap_lock. That is why nothing else need be
  * done for a mapping that is the controller's own.
  */
@@ -30,13 +30,20 @@
 #include <linux/slab.h>
 #include <linux/userfaultfd_k.h>
 
+#include "attachment.h"
+#include "controller.h"
 #include "memview.h"
+#include "mm.h"
+#include "source.h"
+#include "table.h"
+#include "update.h"
+#include "view.h"
 #include "trace.h"
 
 /*
- * A segment covers what was asked for, for it has its price in the controller:
+ * A source covers what was asked for, for it has its price in the controller:
  * mlockall(2) fills it, RLIMIT_AS counts it. One that begins where another ends is
- * made up to twice as large as that. And of the segments of a source that many cover
+ * made up to twice as large as that. And of the sources of a source that many cover
  * what was asked for; as many more cover aligned blocks of two pages, then of four,
  * up to the largest: a million ranges need few.
  */
@@ -45,12 +52,6 @@
 
 /* Part of the address space that is left which more than was asked for may take. */
 #define MEMVIEW_SOURCE_SHARE 16
-
-/* Time for an idle segment to be used again, for one that is re-mapped. */
-#define MEMVIEW_IDLE_TIME	(HZ / 10)
-
-/* Spans of one view that an invalidation zaps one by one. */
-#define MEMVIEW_ZAP_SPANS	8
 
 static unsigned long memview_source_start(const struct memview_source *source)
 {
@@ -175,17 +176,17 @@ static bool memview_source_intact(struct memview_source *source)
 }
 
 /**
- * memview_source_vma - the VMA of a segment, if it can be believed
- * @source: the segment
+ * memview_source_vma - the VMA of a source, if it can be believed
+ * @source: the source
  * @mm: the address space that the caller has locked: no other is looked at
  * @addr: address in it
  *
- * What has been unmapped is gone for good: the segment is dead from then on, see
+ * What has been unmapped is gone for good: the source is dead from then on, see
  * memview_source_invalidate(), and what user space maps in its place is another
  * mapping, however much it looks like this one.
  *
  * Context: the mmap_lock of @mm is held; the answer holds until it is dropped.
- * Return: the VMA, which may be a part of what the segment was made with, or
+ * Return: the VMA, which may be a part of what the source was made with, or
  * NULL when the controller has tampered with it
  */
 struct vm_area_struct *memview_source_vma(struct memview_source *source,
@@ -201,50 +202,6 @@ struct vm_area_struct *memview_source_vma(struct memview_source *source,
 		return NULL;
 	vma = find_vma(mm, addr);
 	return memview_source_maps(source, vma, addr) ? vma : NULL;
-}
-
-/*
- * Zaps what one view has mapped of a span of the file. Faults in flight either see
- * the new sequence number, or have inserted what we now zap (R2): see peers.c for
- * pages; huge entries are made under the lock that is taken here.
- */
-static void memview_attachment_zap(struct memview_attachment *attachment,
-				   pgoff_t first, pgoff_t last)
-{
-	struct { pgoff_t first, last; } spans[MEMVIEW_ZAP_SPANS + 1];
-	struct memview *view = attachment->view;
-	struct memview_range *range;
-	unsigned int i, nr = 0;
-
-	spin_lock(&view->lock);
-	for (range = memview_attachment_first(attachment, first, last); range;
-	     range = memview_attachment_next(range, first, last)) {
-		pgoff_t file_first = memview_range_file_first(range);
-		pgoff_t from = max(file_first, first);
-		pgoff_t to = min(memview_range_file_last(range), last);
-
-		if (nr == MEMVIEW_ZAP_SPANS) {
-			/* Too many to go through: all of the view. */
-			spans[0].first = 0;
-			spans[0].last = ULONG_MAX >> PAGE_SHIFT;
-			nr = 1;
-			break;
-		}
-		spans[nr].first = range->first + (from - file_first);
-		spans[nr].last = range->first + (to - file_first);
-		nr++;
-	}
-	/* Out of the index already, perhaps not yet out of the page tables. */
-	spans[nr].first = READ_ONCE(view->pending_first);
-	spans[nr].last = view->pending_last;
-	if (spans[nr].first <= spans[nr].last)
-		nr++;
-	memview_zap_begin(view);
-	spin_unlock(&view->lock);
-
-	for (i = 0; i < nr; i++)
-		memview_zap(view, spans[i].first, spans[i].last, true);
-	memview_zap_end(view);
 }
 
 /*
@@ -293,18 +250,18 @@ static bool memview_source_zapping(struct memview_source *source,
 }
 
 /*
- * Something happens to pages of a segment: take them from the peers first.
+ * Something happens to pages of a source: take them from the peers first.
  *
- * Where its mapping is unmapped, or a part of it, the segment is dead. That is told
+ * Where its mapping is unmapped, or a part of it, the source is dead. That is told
  * before anything else can be mapped there: munmap(2), and whatever else unmaps,
  * tells with the mmap_lock held, and so does exec and exit.
  *
- * A controller can unmap its segment and map a view of it there, which would
- * make zap -> notifier -> zap without end. Two things end it. A segment is dead
+ * A controller can unmap its source and map a view of it there, which would
+ * make zap -> notifier -> zap without end. Two things end it. A source is dead
  * from the munmap(2) on, and quiet once a zap of all of it has finished, which for
  * an munmap(2) is before the address range can be used again; then there is
- * nothing left to do. And where this very task is zapping the segment already,
- * what is below it is not the segment's mapping but one that took its place, from
+ * nothing left to do. And where this very task is zapping the source already,
+ * what is below it is not the source's mapping but one that took its place, from
  * which no peer has anything. Another task's zap is never a reason to return
  * early: its page may be freed later than ours.
  */
@@ -356,7 +313,7 @@ out_unlock:
 }
 
 /*
- * The segment after @prev, or the first, that has some of a span, with a reference.
+ * The source after @prev, or the first, that has some of a span, with a reference.
  * @prev stays in the tree as long as its own is held; that is dropped here.
  */
 static struct memview_source *memview_source_next(struct memview_mm *space,
@@ -395,7 +352,7 @@ static bool memview_source_invalidate_unused(struct memview_source *source)
  * memview_sources_invalidate - something happens to pages of a controller
  * @space: its address space
  * @range: as its notifier is told, and after memview_mm_running() is true of it:
- *	what a segment has that is made meanwhile nobody takes
+ *	what a source has that is made meanwhile nobody takes
  *
  * Context: any lock of the core's that is outside page table locks may be held.
  * Return: 0, or -EAGAIN where peers would have to lose a page, and who tells may
@@ -450,7 +407,7 @@ static bool memview_vma_is_fit(struct vm_area_struct *vma)
 }
 
 /*
- * From here on invalidations find the segment: before its mapping can change, the
+ * From here on invalidations find the source: before its mapping can change, the
  * mmap_lock being held. What is running at this moment faults wait for.
  */
 static void memview_source_watch(struct memview_source *source)
@@ -630,7 +587,7 @@ static int memview_file_probe(struct file *file, pgoff_t page,
 	return shown && !*shown ? -ENODEV : 0;
 }
 
-/* Makes a segment of the controller's own mapping. */
+/* Makes a source of the controller's own mapping. */
 static int memview_source_adopt(struct memview_source *source,
 				const struct memview_table_op *op)
 {
@@ -688,7 +645,7 @@ static bool memview_source_armed(struct memview_source *source)
  * Return: false when it would have to wait and must not, without @wait. (What is
  * locked in between is waited for: the controller's own doing, and it can be killed.)
  */
-static bool memview_source_munmap(struct memview_source *source, bool wait)
+bool memview_source_munmap(struct memview_source *source, bool wait)
 {
 	struct mm_struct *mm = source->controller->mm;
 	bool intact;
@@ -749,7 +706,7 @@ memview_source_create(struct memview_controller *controller,
 	return source;
 }
 
-/* In pages; what a segment takes of the controller's address space is lost to it. */
+/* In pages; what a source takes of the controller's address space is lost to it. */
 static unsigned long
 memview_controller_room(struct memview_controller *controller)
 {
@@ -760,14 +717,14 @@ memview_controller_room(struct memview_controller *controller)
 	return limit > used ? limit - used : 0;
 }
 
-/* What a new segment's size depends on. */
+/* What a new source's size depends on. */
 struct memview_source_others {
-	unsigned int nr;	/* segments of the same source */
+	unsigned int nr; /* sources of the same source */
 	unsigned long before;	/* pages of the one that ends where it begins */
 };
 
 /*
- * The span of the file that a new segment should cover. Not for hugetlb beyond
+ * The span of the file that a new source should cover. Not for hugetlb beyond
  * the end of the file, where a writable mmap(2) would extend it; and only what was
  * asked for with mlockall(MCL_FUTURE), which would allocate all of it.
  */
@@ -827,8 +784,8 @@ static bool memview_source_is_of(struct memview_source *source,
  * What is adopted is for those who ask for it: the others would lose their
  * memory by what the controller does to a mapping that they have not named.
  */
-static bool memview_source_matches(struct memview_source *source,
-				   const struct memview_table_op *op)
+bool memview_source_matches(struct memview_source *source,
+			    const struct memview_table_op *op)
 {
 	bool writable = op->flags & MEMVIEW_MAP_WRITE;
 	bool adopted = op->flags & MEMVIEW_MAP_ADOPT;
@@ -838,8 +795,8 @@ static bool memview_source_matches(struct memview_source *source,
 	       memview_source_is_of(source, op->file);
 }
 
-static bool memview_source_covers(struct memview_source *source,
-				  const struct memview_table_op *op)
+bool memview_source_covers(struct memview_source *source,
+			   const struct memview_table_op *op)
 {
 	pgoff_t last = op->file_first + (op->last - op->first);
 
@@ -848,7 +805,7 @@ static bool memview_source_covers(struct memview_source *source,
 		op->addr == memview_source_addr(source, op->file_first));
 }
 
-/* A segment that somebody uses is not idle. */
+/* A source that somebody uses is not idle. */
 static void memview_source_use_locked(struct memview_source *source)
 {
 	lockdep_assert_held(&source->controller->lock);
@@ -857,7 +814,7 @@ static void memview_source_use_locked(struct memview_source *source)
 		list_del_init(&source->idle_node);
 }
 
-static void memview_source_use(struct memview_source *source)
+void memview_source_use(struct memview_source *source)
 {
 	struct memview_controller *controller = source->controller;
 
@@ -866,7 +823,7 @@ static void memview_source_use(struct memview_source *source)
 	spin_unlock(&controller->lock);
 }
 
-static void memview_source_unlist(struct memview_source *source)
+void memview_source_unlist(struct memview_source *source)
 {
 	lockdep_assert_held(&source->controller->lock);
 
@@ -875,7 +832,7 @@ static void memview_source_unlist(struct memview_source *source)
 	source->controller->nr_sources--;
 }
 
-/* Where segments of @file are found. */
+/* Where sources of @file are found. */
 static struct hlist_head *
 memview_controller_bucket(struct memview_controller *controller,
 			  const struct file *file)
@@ -884,7 +841,7 @@ memview_controller_bucket(struct memview_controller *controller,
 					     MEMVIEW_SOURCE_HASH_BITS)];
 }
 
-static void memview_source_list(struct memview_source *source)
+void memview_source_list(struct memview_source *source)
 {
 	struct memview_controller *controller = source->controller;
 
@@ -896,8 +853,8 @@ static void memview_source_list(struct memview_source *source)
 }
 
 /**
- * memview_source_unuse - a segment is used by one less
- * @source: the segment
+ * memview_source_unuse - a source is used by one less
+ * @source: the source
  *
  * What is idle is kept, for the controller's next call to find it or to end it. What
  * is of no use to anybody goes at once.
@@ -927,7 +884,7 @@ void memview_source_unuse(struct memview_source *source)
 }
 
 /*
- * A live segment that serves for what is to be mapped, to be used, or NULL; then
+ * A live source that serves for what is to be mapped, to be used, or NULL; then
  * @others is told.
  */
 static struct memview_source *
@@ -963,111 +920,7 @@ memview_source_search(struct memview_controller *controller,
 	return source;
 }
 
-/*
- * Has the controller a segment to end now? With @all, each that is idle; else those
- * that have been so for long enough. To be put, or to be given back.
- */
-static struct memview_source *
-memview_controller_take_idle(struct memview_controller *controller, bool all)
-{
-	struct memview_source *source;
-
-	if (list_empty(&controller->idle))
-		return NULL;
-	spin_lock(&controller->lock);
-	source = list_first_entry_or_null(&controller->idle,
-					  struct memview_source, idle_node);
-	if (source && !all &&
-	    time_before(jiffies, source->idle_since + MEMVIEW_IDLE_TIME))
-		source = NULL;
-	if (source)
-		memview_source_unlist(source);
-	spin_unlock(&controller->lock);
-	return source;
-}
-
-static void memview_controller_give_back(struct memview_controller *controller,
-					 struct memview_source *source)
-{
-	spin_lock(&controller->lock);
-	source->idle_since = jiffies;
-	list_move_tail(&source->idle_node, &controller->idle);
-	memview_source_list(source);
-	spin_unlock(&controller->lock);
-}
-
-/**
- * memview_controller_collect - end the controller's idle segments
- * @controller: the controller's, or NULL
- * @all: those too that have not been idle for long
- * @wait: those too that it takes a wait to unmap; else they are left to the next call
- *
- * Nobody else can: to unmap can be made to wait for ever, by the controller or by
- * its userfaultfds, and what waits elsewhere would keep the controller's memory
- * (R4), or the others' work (R8).
- *
- * Context: no lock is held. Does nothing in another process.
- */
-void memview_controller_collect(struct memview_controller *controller, bool all,
-				bool wait)
-{
-	struct memview_source *source, *next;
-	LIST_HEAD(kept);
-
-	if (!controller || list_empty(&controller->idle) ||
-	    controller->mm != current->mm)
-		return;
-	while ((source = memview_controller_take_idle(controller, all))) {
-		if (memview_source_munmap(source, wait))
-			memview_source_put(source);
-		else
-			list_add_tail(&source->idle_node, &kept);
-	}
-	list_for_each_entry_safe(source, next, &kept, idle_node)
-		memview_controller_give_back(controller, source);
-}
-
-/* Has the next call of the controller something to wait for at its end? */
-bool memview_controller_is_due(struct memview_controller *controller)
-{
-	struct memview_source *source;
-	bool due;
-
-	if (list_empty(&controller->idle))
-		return false;
-	spin_lock(&controller->lock);
-	source = list_first_entry_or_null(&controller->idle,
-					  struct memview_source, idle_node);
-	due = source &&
-	      !time_before(jiffies, source->idle_since + MEMVIEW_IDLE_TIME);
-	spin_unlock(&controller->lock);
-	return due;
-}
-
-/**
- * memview_controller_drop_idle - end what no range needs any more, now
- * @view: a view of the caller, or one that is nobody's yet
- *
- * Return: 0, -EIO, or -EINTR
- */
-int memview_controller_drop_idle(struct memview *view)
-{
-	struct memview_controller *controller = memview_view_controller(view);
-
-	if (controller && controller->mm != current->mm)
-		return -EIO;
-	if (controller)
-		memview_controller_get(controller);
-	else
-		controller = memview_controller_find_current();
-	if (controller) {
-		memview_controller_collect(controller, true, true);
-		memview_controller_put(controller);
-	}
-	return fatal_signal_pending(current) ? -EINTR : 0;
-}
-
-/* A segment of ours, for the span and, if there are many, for what is around it. */
+/* A source of ours, for the span and, if there are many, for what is around it. */
 static struct memview_source *
 memview_source_create_wide(struct memview_controller *controller,
 			   const struct memview_table_op *op,
@@ -1156,7 +1009,7 @@ static int memview_source_probe_exec(struct memview_source *source, bool nowait)
 }
 
 /*
- * Can a segment be made in a call that must not wait? Of memory, while nobody has
+ * Can a source be made in a call that must not wait? Of memory, while nobody has
  * a lock that mmap(2) takes. (Where one is taken in between, the call waits as
  * mmap(2) does.) Other file systems are asked what they make of it, and may ask a
  * server.
@@ -1173,7 +1026,7 @@ static bool memview_source_is_quick(struct memview_controller *controller,
 	       !rwsem_is_locked(&mapping->i_mmap_rwsem);
 }
 
-/* A segment that was not found, or that others have made meanwhile. To be used. */
+/* A source that was not found, or that others have made meanwhile. To be used. */
 static struct memview_source *
 memview_source_make(struct memview_controller *controller,
 		    const struct memview_table_op *op, bool nowait)
@@ -1196,7 +1049,7 @@ memview_source_make(struct memview_controller *controller,
 }
 
 /**
- * memview_source_find - a segment that is there for a new range
+ * memview_source_find - a source that is there for a new range
  * @controller: of the current process
  * @op: what to map
  *
@@ -1212,7 +1065,7 @@ memview_source_find(struct memview_controller *controller,
 }
 
 /**
- * memview_source_acquire - the segment that a new range is to map
+ * memview_source_acquire - the source that a new range is to map
  * @controller: of the current process
  * @source: what memview_source_find() has found, or NULL: makes or adopts one
  * @op: what to map
@@ -1222,7 +1075,7 @@ memview_source_find(struct memview_controller *controller,
  *
  * Context: no lock is held: to map a file can be made to wait for ever. Can be
  *	killed.
- * Return: a segment, or the error of mmap(2); -EMFILE, -EINTR, -EAGAIN; those of
+ * Return: a source, or the error of mmap(2); -EMFILE, -EINTR, -EAGAIN; those of
  * memview_adopt_check()
  */
 struct memview_source *
@@ -1246,371 +1099,4 @@ memview_source_acquire(struct memview_controller *controller,
 		return ERR_PTR(err);
 	}
 	return source;
-}
-
-/**
- * memview_attachment_find - the view's newest attach, if it serves for a new range
- * @view: the view
- * @controller: its controller's, which is the caller's
- * @op: what to map
- *
- * The next range is likely to map the file where the one before did. Then neither
- * the source nor the attach need be looked up under their locks.
- *
- * Return: the attach, with a reference, or NULL
- */
-struct memview_attachment *
-memview_attachment_find(struct memview *view,
-			struct memview_controller *controller,
-			const struct memview_table_op *op)
-{
-	struct memview_source *source;
-	struct memview_attachment *attachment;
-
-	/* Each span that is to be adopted is looked at. */
-	if (op->flags & MEMVIEW_MAP_ADOPT)
-		return NULL;
-	rcu_read_lock();
-	attachment = list_first_or_null_rcu(&view->attachments,
-					    struct memview_attachment,
-					    view_node);
-	/* RCU keeps it, and its segment, but not that one's files (6.12). */
-	if (attachment && !kref_get_unless_zero(&attachment->ref))
-		attachment = NULL;
-	rcu_read_unlock();
-	if (!attachment)
-		return NULL;
-	source = attachment->source;
-	if (source->controller == controller &&
-	    memview_source_covers(source, op) &&
-	    memview_source_matches(source, op) &&
-	    (!(op->flags & MEMVIEW_MAP_EXEC) || READ_ONCE(source->exec_ok)))
-		return attachment;
-	memview_attachment_put(attachment);
-	return NULL;
-}
-
-/* As one found without a lock, which may have lost its last range since. */
-struct memview_attachment *
-memview_attachment_relist(struct memview *view,
-			  struct memview_attachment *attachment)
-{
-	struct memview_attachment *other;
-
-	lockdep_assert_held(&view->ops_lock);
-
-	if (!list_empty(&attachment->view_node))
-		return attachment;
-	list_for_each_entry(other, &view->attachments, view_node) {
-		if (other->source == attachment->source) {
-			kref_get(&other->ref);
-			memview_attachment_put(attachment);
-			return other;
-		}
-	}
-	spin_lock(&view->lock);
-	list_add_rcu(&attachment->view_node, &view->attachments);
-	spin_unlock(&view->lock);
-	return attachment;
-}
-
-/* As good as memview_attachment_get(), for who must not allocate then. */
-struct memview_attachment *
-memview_attachment_alloc(struct memview *view, struct memview_source *source)
-{
-	struct memview_attachment *attachment;
-	bool found;
-
-	/* As a rule it is there, from the range before. */
-	spin_lock(&source->lock);
-	attachment = list_first_entry_or_null(&source->attachments,
-					      struct memview_attachment,
-					      source_node);
-	found = attachment && attachment->view == view;
-	spin_unlock(&source->lock);
-	if (found)
-		return NULL;
-	return kzalloc(sizeof(*attachment), GFP_KERNEL_ACCOUNT) ?:
-		       ERR_PTR(-ENOMEM);
-}
-
-/**
- * memview_attachment_get - what a new range is to be attached to
- * @view: its ops_lock is held
- * @source: used by the caller
- * @spare: of memview_attachment_alloc(), NULL or taken
- *
- * Finds or makes the view's attach to the segment.
- *
- * Return: an attach with a reference, or NULL without memory
- */
-struct memview_attachment *
-memview_attachment_get(struct memview *view, struct memview_source *source,
-		       struct memview_attachment **spare)
-{
-	struct memview_attachment *attachment;
-
-	lockdep_assert_held(&view->ops_lock);
-
-	list_for_each_entry(attachment, &view->attachments, view_node) {
-		if (attachment->source == source) {
-			kref_get(&attachment->ref);
-			return attachment;
-		}
-	}
-
-	/* It was there, and went before we had the lock: not often. */
-	attachment = *spare ?:
-			      kzalloc(sizeof(*attachment),
-				      GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
-	*spare = NULL;
-	if (!attachment)
-		return NULL;
-	kref_init(&attachment->ref);
-	INIT_LIST_HEAD(&attachment->view_node);
-	attachment->ranges = RB_ROOT_CACHED;
-	memview_get(view);
-	attachment->view = view;
-	memview_source_use(source);
-	kref_get(&source->ref);
-	attachment->source = source;
-	spin_lock(&source->lock);
-	list_add(&attachment->source_node, &source->attachments);
-	spin_unlock(&source->lock);
-	/* Where the next edit of the same operation finds it. */
-	spin_lock(&view->lock);
-	list_add_rcu(&attachment->view_node, &view->attachments);
-	spin_unlock(&view->lock);
-	return attachment;
-}
-
-static void memview_attachment_release(struct kref *ref)
-{
-	struct memview_attachment *attachment =
-		container_of(ref, struct memview_attachment, ref);
-	struct memview_source *source = attachment->source;
-
-	spin_lock(&source->lock);
-	list_del(&attachment->source_node);
-	spin_unlock(&source->lock);
-	memview_put(attachment->view);
-	kfree_rcu(attachment, rcu);
-	memview_source_unuse(source);
-	memview_source_put(source);
-}
-
-/* Sleeps in no case: an invalidation may have the last reference. */
-void memview_attachment_put(struct memview_attachment *attachment)
-{
-	kref_put(&attachment->ref, memview_attachment_release);
-}
-
-/* Drops what memview_attachment_get() gave; what got no range leaves the view. */
-void memview_attachment_done(struct memview_attachment *attachment)
-{
-	lockdep_assert_held(&attachment->view->lock);
-
-	if (!attachment->in_use)
-		list_del_init(&attachment->view_node);
-	memview_attachment_put(attachment);
-}
-
-void memview_attachment_put_list(struct list_head *idle)
-{
-	struct memview_attachment *attachment, *next;
-
-	list_for_each_entry_safe(attachment, next, idle, view_node) {
-		list_del_init(&attachment->view_node);
-		attachment->in_use = false;
-		memview_attachment_put(attachment);
-	}
-}
-
-void memview_controller_get(struct memview_controller *controller)
-{
-	kref_get(&controller->ref);
-}
-
-static void memview_controller_release(struct kref *ref)
-{
-	struct memview_controller *controller =
-		container_of(ref, struct memview_controller, ref);
-	struct memview_mm *space = controller->space;
-
-	spin_lock(&space->lock);
-	if (space->controller == controller)
-		space->controller = NULL;
-	spin_unlock(&space->lock);
-	memview_mm_put(space);
-	mmdrop(controller->mm);
-	kfree(controller);
-}
-
-/* Sleeps in no case. */
-void memview_controller_put(struct memview_controller *controller)
-{
-	kref_put(&controller->ref, memview_controller_release);
-}
-
-/**
- * memview_controller_add - make a view one of the controller's: it dies with it (R4)
- * @controller: of the current process, so it does not end now
- * @view: has none; its ops_lock is held
- */
-void memview_controller_add(struct memview_controller *controller,
-			    struct memview *view)
-{
-	lockdep_assert_held(&view->ops_lock);
-
-	memview_controller_get(controller);
-	spin_lock(&controller->lock);
-	list_add(&view->controller_node, &controller->views);
-	spin_unlock(&controller->lock);
-	/* Who looks without the lock finds all of the mirror. */
-	smp_store_release(&view->controller, controller);
-}
-
-void memview_controller_remove(struct memview_controller *controller,
-			       struct memview *view)
-{
-	spin_lock(&controller->lock);
-	list_del(&view->controller_node);
-	spin_unlock(&controller->lock);
-}
-
-/* No segment is kept any more. Nothing is unmapped. */
-static void memview_controller_end(struct memview_controller *controller)
-{
-	struct memview_source *source;
-
-	spin_lock(&controller->lock);
-	controller->ended = true;
-	spin_unlock(&controller->lock);
-	while ((source = memview_controller_take_idle(controller, true)))
-		memview_source_put(source);
-}
-
-static struct memview_controller *
-memview_controller_of(struct memview_mm *space)
-{
-	struct memview_controller *controller;
-
-	spin_lock(&space->lock);
-	controller = space->controller;
-	if (controller && !kref_get_unless_zero(&controller->ref))
-		controller = NULL;
-	spin_unlock(&space->lock);
-	return controller;
-}
-
-/**
- * memview_controller_exit_mm - an address space ends
- * @space: which
- *
- * Its views are revoked, by work: here a notifier is being told.
- */
-void memview_controller_exit_mm(struct memview_mm *space)
-{
-	struct memview_controller *controller = memview_controller_of(space);
-	struct memview *view;
-
-	if (!controller)
-		return;
-	spin_lock(&controller->lock);
-	while (!list_empty(&controller->views)) {
-		view = list_first_entry(&controller->views, struct memview,
-					controller_node);
-		list_move_tail(&view->controller_node, &controller->orphans);
-		memview_revoke_later(view);
-		cond_resched_lock(&controller->lock);
-	}
-	spin_unlock(&controller->lock);
-	memview_controller_end(controller);
-	memview_controller_put(controller);
-}
-
-/* The mirror of this process's address space, with a reference, or NULL. */
-struct memview_controller *memview_controller_find_current(void)
-{
-	struct memview_mm *space = memview_mm_find(current->mm);
-	struct memview_controller *controller;
-
-	if (!space)
-		return NULL;
-	controller = memview_controller_of(space);
-	memview_mm_put(space);
-	return controller;
-}
-
-/**
- * memview_controller_get_current - the mirror of this process's address space
- * @nowait: -EAGAIN rather than make one
- *
- * Context: no lock is held; can be killed.
- * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR, -EAGAIN
- */
-struct memview_controller *memview_controller_get_current(bool nowait)
-{
-	struct memview_controller *controller, *found;
-	struct memview_mm *space;
-
-	found = memview_controller_find_current();
-	if (found)
-		return found;
-	if (nowait)
-		return ERR_PTR(-EAGAIN);
-	space = memview_mm_control();
-	if (IS_ERR(space))
-		return ERR_CAST(space);
-
-	controller = kzalloc(sizeof(*controller), GFP_KERNEL_ACCOUNT);
-	if (!controller) {
-		memview_mm_put(space);
-		return ERR_PTR(-ENOMEM);
-	}
-	kref_init(&controller->ref);
-	mmgrab(current->mm);
-	controller->mm = current->mm;
-	controller->space = space;
-	mutex_init(&controller->make_lock);
-	spin_lock_init(&controller->lock);
-	INIT_LIST_HEAD(&controller->idle);
-	INIT_LIST_HEAD(&controller->views);
-	INIT_LIST_HEAD(&controller->orphans);
-
-	spin_lock(&space->lock);
-	found = space->controller;
-	if (!found || !kref_get_unless_zero(&found->ref)) {
-		/* One that is on its way out does not look back. */
-		space->controller = controller;
-		found = NULL;
-	}
-	spin_unlock(&space->lock);
-	if (found) {
-		memview_controller_put(controller);
-		return found;
-	}
-	return controller;
-}
-
-/*
- * The module goes. No view is left; what is idle stays mapped where it is, as the
- * plain mapping of a file that it is.
- */
-void memview_controllers_exit(void)
-{
-	struct memview_controller *controller;
-	struct memview_mm *space;
-
-	flush_workqueue(memview_wq);
-	while ((space = memview_mm_any())) {
-		controller = memview_controller_of(space);
-		if (controller) {
-			memview_controller_end(controller);
-			memview_controller_put(controller);
-		}
-		memview_mm_put(space);
-		/* An invalidation may be at it. */
-		schedule_timeout_uninterruptible(1);
-	}
 }

@@ -9,7 +9,13 @@
 #include <linux/file.h>
 #include <linux/sched/signal.h>
 
+#include "attachment.h"
 #include "memview.h"
+#include "source.h"
+#include "table.h"
+#include "update.h"
+#include "view.h"
+#include "view_file.h"
 
 /* Spans that are found in one hold of memview.lock, and ranges looked at for it. */
 #define MEMVIEW_SYNC_SPANS	16

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The table of a view: ranges that do not overlap, in a red-black tree by page
- * of the view, and each in its attach's interval tree by page of the file.
+ * of the view, and each in its attachment's interval tree by page of the file.
  *
  * An rbtree rather than an interval tree for the view, because ranges never
  * overlap there; and rather than a maple tree, because a commit must not fail
@@ -21,7 +21,10 @@
 #include <linux/interval_tree_generic.h>
 #include <linux/slab.h>
 
+#include "attachment.h"
 #include "memview.h"
+#include "table.h"
+#include "view.h"
 
 #define START(range)	memview_range_file_first(range)
 #define LAST(range)	memview_range_file_last(range)
@@ -218,8 +221,8 @@ static void memview_table_insert(struct memview_txn *txn,
 }
 
 /*
- * An attach that loses its last range goes to txn->idle, reference and all: it
- * is dropped when the zap is over, for until then the attach is how an
+ * An attachment that loses its last range goes to txn->idle, reference and all: it
+ * is dropped when the zap is over, for until then the attachment is how an
  * invalidation finds the view.
  */
 static void memview_table_erase(struct memview_txn *txn,
@@ -742,7 +745,7 @@ void memview_txn_abort(struct memview_txn *txn) __releases(&txn->view->lock)
  * memview_txn_end - free what a change has left over
  * @txn: the change, of which nothing can be undone any more
  *
- * After the zap: attaches that have lost their last range go with it. Some ranges
+ * After the zap: attachments that have lost their last range go with it. Some ranges
  * are kept for the next operation.
  */
 void memview_txn_end(struct memview_txn *txn)

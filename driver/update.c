@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Table operations: one edit, or several that are done all or not at all.
+ * Table operations: one operation, or several that are done all or not at all.
  *
  * All that can sleep or fail for want of memory comes first, as far as it is
- * known. The edits are then applied one after the other under memview.lock, so
+ * known. The operations are then applied one after the other under memview.lock, so
  * that each sees what those before it have done and nobody else sees any of it
  * alone; one that cannot be done undoes them all (R5). Then everything that has
  * lost a right is zapped, and only then the operation returns (R1).
@@ -19,7 +19,14 @@
 #include <linux/sort.h>
 #include <linux/wait.h>
 
+#include "attachment.h"
+#include "controller.h"
 #include "memview.h"
+#include "peers.h"
+#include "source.h"
+#include "table.h"
+#include "update.h"
+#include "view.h"
 #include "trace.h"
 
 /* May this process do it, as far as can be seen without ops_lock? */
@@ -53,7 +60,7 @@ static bool memview_is_free(struct memview *view, pgoff_t first, pgoff_t last)
 	return !range || range->first > last;
 }
 
-/* Does what the edit before maps serve for this one, too? */
+/* Does what the operation before maps serve for this one, too? */
 static bool memview_op_same_source(const struct memview_table_op *op,
 				   const struct memview_table_op *before)
 {
@@ -71,7 +78,7 @@ static bool memview_op_same_source(const struct memview_table_op *op,
 }
 
 /*
- * Would the first edit meet something, as things stand? Then no source need be
+ * Would the first operation meet something, as things stand? Then no source need be
  * made for it; if that cannot be seen now, it will be found out later.
  */
 static bool memview_op_meets(struct memview *view,
@@ -88,7 +95,7 @@ static bool memview_op_meets(struct memview *view,
 }
 
 /*
- * The source of what is to be mapped, with no lock held. @before: the edit before
+ * The source of what is to be mapped, with no lock held. @before: the operation before
  * this one, or NULL. @controller: NULL, or the caller's; is got for the first.
  */
 static int memview_op_find_source(struct memview *view,
@@ -122,7 +129,7 @@ static int memview_op_find_source(struct memview *view,
 			return err;
 		}
 	}
-	/* Before the view has a controller, it may have attaches of others. */
+	/* Before the view has a controller, it may have attachments of others. */
 	attachment = memview_view_controller(view) == *controller ?
 			     memview_attachment_find(view, *controller, op) :
 			     NULL;
@@ -146,7 +153,7 @@ static int memview_op_find_source(struct memview *view,
 	return 0;
 }
 
-/* @before: the edit before this one, or NULL. */
+/* @before: the operation before this one, or NULL. */
 static int memview_op_prepare(struct memview *view, struct memview_table_op *op,
 			      const struct memview_table_op *before)
 {
@@ -289,9 +296,9 @@ static int memview_op_cmp_many(const void *a, const void *b)
 
 /*
  * Makes one span of those that touch, so that each page is zapped once. The
- * edits change places, and the first of them their spans, but nothing else.
+ * operations change places, and the first of them their spans, but nothing else.
  *
- * Return: the number of spans; they are those of the first edits
+ * Return: the number of spans; they are those of the first operations
  */
 static unsigned int memview_ops_merge(struct memview_table_op *ops,
 				      unsigned int nr)
@@ -358,7 +365,7 @@ static void memview_op_trace(struct memview *view,
 	}
 }
 
-/* Tells of edits that are done, before their spans become others. */
+/* Tells of operations that are done, before their spans become others. */
 static void memview_ops_report(struct memview *view,
 			       const struct memview_table_op *ops,
 			       unsigned int nr, struct memview_result *result)
@@ -386,7 +393,7 @@ static void memview_ops_begin(struct memview_txn *txn,
 }
 
 /*
- * Applies the edits. As a rule there are few, and all is done, up to the zaps,
+ * Applies the operations. As a rule there are few, and all is done, up to the zaps,
  * without memview.lock being given up.
  */
 static int memview_update_commit(struct memview_txn *txn,
@@ -508,7 +515,7 @@ static int memview_update_run(struct memview *view,
 	return err;
 }
 
-/* The sources of all edits, with no lock held. */
+/* The sources of all operations, with no lock held. */
 static int memview_ops_find_sources(struct memview *view,
 				    struct memview_table_op *ops,
 				    unsigned int nr,

@@ -7,7 +7,9 @@
  * what an ioctl would wait for, that thread waits for, and no longer.
  */
 
+#include "call.h"
 #include "memview.h"
+#include "view.h"
 
 int memview_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {

@@ -17,7 +17,13 @@
 #include <linux/hugetlb.h>
 #include <linux/userfaultfd_k.h>
 
+#include "controller.h"
 #include "fault.h"
+#include "memview.h"
+#include "peers.h"
+#include "source.h"
+#include "view.h"
+#include "view_file.h"
 
 static unsigned long memview_huge_size(const struct memview_fault *fault)
 {

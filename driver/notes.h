@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What faults have found out while they waited. */
+#ifndef _MEMVIEW_NOTES_H
+#define _MEMVIEW_NOTES_H
+
+#include "memview.h"
+
+/**
+ * struct memview_notes - what faults of a view have found out while they waited
+ * @lock: the fields below. Innermost.
+ * @by_task: the notes, one for each task at most
+ * @by_age: the same, oldest first
+ */
+struct memview_notes {
+	spinlock_t lock; /* what follows; innermost */
+	struct rb_root by_task;
+	struct list_head by_age;
+};
+
+void memview_notes_init(struct memview_notes *notes);
+void memview_notes_free(struct memview_notes *notes);
+
+#endif /* _MEMVIEW_NOTES_H */

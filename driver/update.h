@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Operations on the table. */
+#ifndef _MEMVIEW_UPDATE_H
+#define _MEMVIEW_UPDATE_H
+
+#include "memview.h"
+
+/**
+ * enum memview_table_op_kind - what one step of a table operation does
+ * @MEMVIEW_TABLE_OP_MAP: maps a file, with MEMVIEW_MAP_REPLACE over what is there
+ * @MEMVIEW_TABLE_OP_UNMAP: removes what is there
+ * @MEMVIEW_TABLE_OP_PROTECT: gives it other flags
+ * @MEMVIEW_TABLE_OP_RESIZE: sets the size of the view to @first pages
+ */
+enum memview_table_op_kind {
+	MEMVIEW_TABLE_OP_MAP,
+	MEMVIEW_TABLE_OP_UNMAP,
+	MEMVIEW_TABLE_OP_PROTECT,
+	MEMVIEW_TABLE_OP_RESIZE,
+};
+
+/**
+ * struct memview_table_op - one step of a table operation
+ * @kind: what to do
+ * @flags: MEMVIEW_MAP_* of MAP_FD or PROTECT
+ * @first: first page in the view
+ * @last: last page in the view
+ * @file_first: page of @file that @first is to map
+ * @addr: with MEMVIEW_MAP_ADOPT: where the controller has @file_first mapped
+ * @cookie: of the range to map
+ * @file: what to map, checked to be of a kind that can be; held by the caller
+ * @source: of @file, found before the operation; used by @uses_source, or by
+ *	that of an operation before this one
+ * @spare: what @attachment may be made of
+ * @attachment: of @file, until the operation is over; one that serves can be found
+ *	before it
+ * @removed: written: pages that were mapped and are not any more
+ * @uses_source: memview_source_unuse() is due
+ * @zap: written: entries of the span may have lost a right
+ * @populate_first: first page to populate afterwards
+ * @populate_nr: pages to populate afterwards
+ */
+struct memview_table_op {
+	enum memview_table_op_kind kind;
+	u32 flags;
+	pgoff_t first;
+	pgoff_t last;
+	pgoff_t file_first;
+	u64 addr;
+	u64 cookie;
+	struct file *file;
+	struct memview_source *source;
+	struct memview_attachment *spare;
+	struct memview_attachment *attachment;
+	u64 removed;
+	bool uses_source;
+	bool zap;
+	pgoff_t populate_first;
+	u64 populate_nr;
+};
+
+/**
+ * struct memview_result - what has come of a table operation
+ * @failed: index of the operation that could not be done, or the number of operations
+ * @removed: pages that were mapped and are not any more
+ */
+struct memview_result {
+	unsigned int failed;
+	u64 removed;
+};
+
+int memview_update(struct memview *view, struct memview_table_op *ops,
+		   unsigned int nr, bool nowait, struct memview_result *result);
+int memview_update_wait(struct memview *view, bool interruptible);
+
+#endif /* _MEMVIEW_UPDATE_H */
