@@ -36,7 +36,7 @@
 #define I_FILE	2	/* i_mmap_rwsem of the file */
 #define I_VIEW	3	/* i_mmap_rwsem of a view's inode */
 #define OPS	5	/* memview.ops_lock */
-#define MAKE	7	/* memview_mirror.make_lock */
+#define MAKE	7	/* memview_controller.make_lock */
 #define ALL	9	/* mm_all_locks_mutex */
 #define VIEW	10	/* memview.lock */
 #define NR_LOCKS 12

@@ -529,7 +529,7 @@ inline inv_end()
 	inv = false
 }
 
-/* memview_segment_invalidate() and what the kernel does to the source then. */
+/* memview_source_invalidate() and what the kernel does to the source then. */
 proctype invalidator()
 {
 	byte f, mask, k;
@@ -546,7 +546,7 @@ end:	do
 		mark_seq(0);
 		mark_seq(1)
 	   };
-	   /* memview_attach_zap(): which spans? */
+	   /* memview_attachment_zap(): which spans? */
 	   atomic {
 		mask = PENDING;
 		if
