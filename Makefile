@@ -82,7 +82,7 @@ check-all: deps
 	@tests/check-kernels --model 6.1 debug kasan 6.12 7.2 debug-6.12 debug-7.2
 
 host_tests := tests/selftest tests/vm/selftest tests/bench/selftest \
-	$(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
+	tests/host/test_errnos $(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
 guest_tests := $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c)) \
 	build/tests/fuzz/test_fuzz
 # Started on the host, but they boot guests with $KERNEL.

@@ -13,16 +13,15 @@
  * - Offsets and sizes are in bytes and, where they describe a view, multiples
  *   of the page size (struct memview_status.page_size).
  * - A call that fails has changed nothing in the view.
- * - A call that takes a right away returns when no CPU can use it any more, in
- *   any process.
- * - Functions on a view are not interrupted: EINTR is retried inside, a hundred
- *   times at most; -EINTR then means that a file's own mmap(2) says nothing else. But
- *   for memview_populate() and memview_drop_idle(), which can take long: a signal
- *   ends them.
+ * - When a call that takes a right away returns, no CPU can use that right any
+ *   more, in any process.
+ * - Functions on a view retry after EINTR, a hundred times at most. If they return
+ *   -EINTR, the file system's own mmap(2) has failed with it each time. Two functions
+ *   do not retry, because they can take long: any signal ends memview_populate(), and
+ *   SIGKILL ends memview_drop_idle().
  * - Structures may get further fields at their end. A function that reads or writes
- *   one is told its size, which is sizeof of what the caller was built with: less
- *   than the library or the driver knows is as good, and what they do not know is
- *   0.
+ *   one takes its size: pass sizeof the structure that your program was built with.
+ *   Fields that program, library or driver do not know are 0.
  * - Thread-safe: threads may use one view at the same time, except that none may
  *   use it during or after memview_close(). A batch is like a variable: while
  *   one thread changes or frees it, no other may use it.
@@ -55,23 +54,20 @@ extern "C" {
  * peers that run KVM guests on the view.
  */
 #define MEMVIEW_LAZY_WRITE	(1U << 4)
-/*
- * How to map, for memview_map_with() alone: as memview_replace(), as
- * memview_adopt().
- */
+/* How to map, for memview_map_with() only: like memview_replace(), memview_adopt(). */
 #define MEMVIEW_REPLACE		(1U << 3)
 #define MEMVIEW_ADOPT		(1U << 6)
 /*
- * How to map: then populate the span as memview_populate() does with
- * MEMVIEW_POPULATE_IN_PEERS, as far as possible; that it fails is no error.
+ * How to map: populate the span afterwards, like memview_populate() with
+ * MEMVIEW_POPULATE_IN_PEERS. This is best effort: its failure is no error.
  */
 #define MEMVIEW_POPULATE_NOW	(1U << 5)
-/* Peers get what the file has; a hole raises SIGBUS until it is populated. */
+/* How to map: peers allocate nothing; a hole raises SIGBUS until it is populated. */
 #define MEMVIEW_NO_ALLOC	(1U << 7)
 
 /* memview_populate(): the page tables of peers, too. */
 #define MEMVIEW_POPULATE_IN_PEERS	(1U << 0)
-/* memview_populate(): without making anything dirty. */
+/* memview_populate(): for reading only; nothing gets dirty. */
 #define MEMVIEW_POPULATE_TO_READ	(1U << 1)
 
 /* struct memview_status.features: MEMVIEW_LAZY_WRITE is known. */
@@ -87,7 +83,7 @@ extern "C" {
 #define MEMVIEW_CAN_ADOPT	(1ULL << 2)
 /* struct memview_status.features: huge pages are mapped by huge entries. */
 #define MEMVIEW_CAN_HUGE	(1ULL << 5)
-/* struct memview_status.features: what memview_prep_map(), ... submit works. */
+/* struct memview_status.features: memview_prep_map() etc. work. */
 #define MEMVIEW_CAN_URING	(1ULL << 4)
 
 /* struct memview_status.features: ranges have cookies. */
@@ -116,15 +112,15 @@ struct memview;
 struct memview_batch;
 
 /**
- * struct memview_status - what memview_info() tells about a view
+ * struct memview_status - a view's size, limits and state, see memview_info()
  * @size: size of the view in bytes
  * @max_size: largest size that memview_set_size() takes, in bytes
  * @features: MEMVIEW_CAN_* bits of the running kernel
  * @nr_ranges: ranges in the view now
  * @max_ranges: most ranges that a view can have
  * @page_size: unit of offsets and sizes, in bytes
- * @fault_around: pages that one fault of a peer maps at most, but for those
- *	that continue a sequence: up to 256, unless this is 1
+ * @fault_around: most pages that one fault of a peer maps. Unless this is 1, a fault
+ *	that continues a sequence maps up to 256
  * @max_sources: most mappings of its files that the driver makes or adopts in
  *	one controller
  * @revoked: 1 if the view is revoked, else 0
@@ -146,15 +142,14 @@ struct memview_status {
  * @mem_offset: first byte in the view
  * @size: length in bytes
  * @fd_offset: first byte in the file
- * @source_addr: where the source of the range, the driver's own mapping of the
- *	file or the one that was adopted, has that byte, in the controller's
- *	address space: what to register with userfaultfd(2). 0 if the source is
- *	dead
- * @ino: inode number of the file: st_ino of fstat(2), but for some file systems
+ * @source_addr: address of that byte in the controller, for example to register it
+ *	with userfaultfd(2): in the driver's own mapping of the file, or in the one
+ *	that was adopted. 0 if that mapping is dead
+ * @ino: inode number of the file: st_ino of fstat(2), except on some file systems
  *	(overlayfs, btrfs)
- * @dev: device of the file's file system: st_dev of fstat(2), but for the same
+ * @dev: device of the file's file system: st_dev of fstat(2), with the same exceptions
  * @flags: MEMVIEW_READ, _WRITE, _EXEC, _LAZY_WRITE, _NO_ALLOC
- * @cookie: what memview_map_with() was given for the range, else 0
+ * @cookie: the cookie that memview_map_with() has set, else 0
  */
 struct memview_range {
 	uint64_t mem_offset;
@@ -168,11 +163,11 @@ struct memview_range {
 };
 
 /**
- * struct memview_map_args - what memview_map_with() maps
+ * struct memview_map_args - arguments of memview_map_with()
  * @mem_offset: as for memview_map()
  * @fd_offset: as for memview_map()
  * @size: as for memview_map()
- * @cookie: any number, which memview_query() tells for the range and for the
+ * @cookie: any number, which memview_query() returns for the range and for the
  *	pieces that it is cut into. Needs MEMVIEW_CAN_COOKIE, if it is not 0
  * @addr: with MEMVIEW_ADOPT as for memview_adopt(), else NULL
  * @fd: as for memview_map()
@@ -207,7 +202,7 @@ int memview_open(struct memview **viewp);
  * -ENOENT: no such node (for /dev/memory-view: the module is not loaded);
  * -ENODEV, -ENXIO: the node is there, but no driver behind it (the module is
  *	not loaded any more);
- * -ENOTTY: the path is something else than a memory-view device;
+ * -ENOTTY: the path is not a memory-view device;
  * -EACCES, -EPERM: the caller may not open the node;
  * -EMFILE, -ENFILE: no file descriptor left in the process, in the system;
  * -ENOMEM: no memory.
@@ -247,7 +242,7 @@ int memview_get_fd(const struct memview *view);
  * Return: 0, or
  * -EINVAL: @size is not page aligned;
  * -EFBIG: @size is larger than memview_status.max_size;
- * -ENOSPC, -ENOMEM: as for memview_unmap();
+ * -ENOMEM: no memory to cut a range;
  * -EIO: the caller's address space is not the one that first mapped a file into
  *	the view (a child after fork(2));
  * -ESHUTDOWN: the view is revoked.
@@ -267,13 +262,13 @@ int memview_set_size(struct memview *view, uint64_t size);
  * @flags: MEMVIEW_READ, and any of MEMVIEW_WRITE, MEMVIEW_EXEC,
  *	MEMVIEW_LAZY_WRITE, MEMVIEW_POPULATE_NOW, MEMVIEW_NO_ALLOC
  *
- * The span must be free; memview_replace() takes any.
+ * The span must be free; memview_replace() has no such condition.
  *
  * Return: 0, or
  * -EINVAL: offset or size not page aligned; @size is 0; unknown flag; no
  *	MEMVIEW_READ; hugetlb file that ends before @fd_offset + @size;
  * -EOVERFLOW: an offset plus the size passes 2^63 - 1, or @fd_offset plus @size
- *	what a file of that file system can have;
+ *	passes the largest size of a file on that file system;
  * -ERANGE: the span ends beyond the view;
  * -EEXIST: part of the span is mapped already;
  * -EBADF: @fd is not an open file, or was opened with O_PATH;
@@ -284,8 +279,8 @@ int memview_set_size(struct memview *view, uint64_t size);
  * -EPERM: MEMVIEW_WRITE and the file is sealed against it; MEMVIEW_EXEC and the
  *	file's mount is noexec; refused by a security module;
  * -ETXTBSY: MEMVIEW_WRITE and the file is used for swapping;
- * -EREMOTEIO: the file's file system cannot map it: it has been shut down, the
- *	server is gone, ...
+ * -EREMOTEIO: the file's file system cannot map it: it has been shut down, its
+ *	server is gone, ...;
  * -ENOSPC: the view would have more than memview_status.max_ranges ranges;
  * -EMFILE: the controller has memview_status.max_sources sources, all in use;
  * -ENOMEM: no memory, or no room in the caller's address space (RLIMIT_AS,
@@ -297,36 +292,36 @@ int memview_map(struct memview *view, uint64_t mem_offset, int fd,
 		uint64_t fd_offset, uint64_t size, unsigned int flags);
 
 /**
- * memview_adopt() - map a span of a file that the caller has mapped itself
+ * memview_adopt() - map a span of a file by the caller's own mapping of it
  * @view: the view
  * @mem_offset: as for memview_map()
  * @addr: where the caller has the byte @fd_offset of the file mapped, page
  *	aligned
- * @fd: as for memview_map(); not necessarily what it was mapped by
+ * @fd: as for memview_map(); need not be the descriptor by which it was mapped
  * @fd_offset: as for memview_map()
  * @size: as for memview_map()
  * @flags: as for memview_map()
  *
- * Does what memview_map() does, but the driver uses the mapping at @addr instead
- * of one of its own: the file is not mapped twice, has one page table less, and
- * a userfaultfd(2) that is registered there is asked about peers' faults, too.
- * For a VMM, whose guest memory is mapped anyway.
+ * Like memview_map(), but the driver uses the mapping at @addr instead of making one.
+ * The file is not mapped twice and has one page table less, and a userfaultfd(2) that
+ * is registered on the mapping also gets peers' faults. This is for a VMM, whose
+ * guest memory is mapped anyway.
  *
  * From @addr on, @size bytes of the file must be mapped with MAP_SHARED: in one
  * mapping, or in several that adjoin and were made by one open file.
  *
- * The mapping stays the caller's. What is done to it is done to the peers:
- * without PROT_READ their accesses raise SIGBUS, without PROT_WRITE their
- * writes. When any of the mapping is unmapped, moved or replaced, lent or not,
- * all of the ranges that have adopted it raise SIGBUS for good, until they are
- * mapped again.
+ * The mapping stays the caller's. Changes of it affect the peers: while it lacks
+ * PROT_READ, their accesses raise SIGBUS; while it lacks PROT_WRITE, their writes do.
+ * If any part of the mapping is unmapped, moved or replaced, lent or not, all ranges
+ * that have adopted it raise SIGBUS, until they are mapped again.
  *
- * To adopt over what the view has at the place, put memview_batch_unmap() and
+ * To adopt over an existing range, put memview_batch_unmap() and
  * memview_batch_adopt() into one batch: no fault of a peer comes in between.
  *
  * Return: 0, or the errnos of memview_map(), or
- * -EINVAL: @addr is not page aligned; something else than this span of the file
- *	is mapped in some of the span, or it is mapped MAP_PRIVATE;
+ * -EINVAL: @addr is not page aligned; in some of the span something else is mapped
+ *	than this span of the file with MAP_SHARED; the mappings were made by
+ *	several open files;
  * -EFAULT: nothing is mapped in some of the span, or it changed meanwhile;
  * -ENODEV: the mapping begins at address 0;
  * -EACCES: some of the span is mapped without PROT_READ or, with MEMVIEW_WRITE,
@@ -338,7 +333,7 @@ int memview_adopt(struct memview *view, uint64_t mem_offset, void *addr, int fd,
 		  uint64_t fd_offset, uint64_t size, unsigned int flags);
 
 /**
- * memview_replace() - map a span of a file over whatever the view has there
+ * memview_replace() - map a span of a file over existing ranges
  * @view: the view
  * @mem_offset: first byte in the view, page aligned
  * @fd: as for memview_map()
@@ -354,23 +349,23 @@ int memview_replace(struct memview *view, uint64_t mem_offset, int fd,
 		    uint64_t fd_offset, uint64_t size, unsigned int flags);
 
 /**
- * memview_map_with() - memview_map(), memview_replace() or memview_adopt(), with all
- *	that can be said
+ * memview_map_with() - memview_map(), memview_replace() or memview_adopt(), with
+ *	every argument that there is
  * @view: the view
- * @args: what to map
+ * @args: the arguments
  * @size: sizeof(*args)
  *
  * Return: 0, or the errnos of memview_map() and memview_adopt(), and
  * -EINVAL: @size is smaller than the first version of the structure, or larger than
- *	the library's and something beyond is not 0;
- * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_COOKIE or MEMVIEW_CAN_ADOPT, and
- *	that was asked for.
+ *	the library's and a byte beyond is not 0;
+ * -EOPNOTSUPP: @args needs MEMVIEW_CAN_COOKIE or MEMVIEW_CAN_ADOPT, and the driver is
+ *	older.
  */
 int memview_map_with(struct memview *view, const struct memview_map_args *args,
 		     size_t size);
 
 /**
- * memview_unmap() - remove what is mapped in a span of the view
+ * memview_unmap() - remove all ranges from a span of the view
  * @view: the view
  * @mem_offset: first byte of the span, page aligned
  * @size: bytes of the span, page aligned, not 0
@@ -386,7 +381,7 @@ int memview_map_with(struct memview *view, const struct memview_map_args *args,
  * -ERANGE: the span ends beyond the view;
  * -ENOSPC: a range would be cut in two, and the view has
  *	memview_status.max_ranges ranges;
- * -ENOMEM: no memory to cut a range in two;
+ * -ENOMEM: no memory to cut a range;
  * -EIO: as for memview_set_size();
  * -ESHUTDOWN: the view is revoked.
  */
@@ -401,8 +396,8 @@ int memview_unmap(struct memview *view, uint64_t mem_offset, uint64_t size,
  * @flags: the new rights: MEMVIEW_READ and any of MEMVIEW_WRITE, MEMVIEW_EXEC;
  *	plus MEMVIEW_LAZY_WRITE, MEMVIEW_NO_ALLOC
  *
- * Rights can be taken and given back, but only up to what the range was mapped
- * with (MEMVIEW_WRITE), or the file ever was (MEMVIEW_EXEC).
+ * Rights can be taken and given back, but only up to the rights that each range was
+ * mapped with.
  *
  * Return: 0, or
  * -EINVAL: offset or size not page aligned; @size is 0; unknown flag; no
@@ -419,7 +414,7 @@ int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
 		    unsigned int flags);
 
 /**
- * memview_populate() - do in advance what the first accesses of peers would do
+ * memview_populate() - fault pages in before peers do
  * @view: the view
  * @mem_offset: first byte of the span, page aligned
  * @size: bytes of the span, page aligned, not 0
@@ -427,15 +422,14 @@ int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
  * @populated: where to put the number of bytes, from @mem_offset on, that have
  *	been found or put in the source, also on failure; may be NULL
  *
- * Allocates or reads the pages of the files, for writing where peers may write
- * and the range has no MEMVIEW_LAZY_WRITE: a page of a regular file gets dirty by
- * that, but for MEMVIEW_POPULATE_TO_READ. With MEMVIEW_POPULATE_IN_PEERS, also
- * fills the page tables of all processes that have the view mapped, as far as
- * they are allowed to use it; this part is best effort, and no error. Nobody
- * gets a right by it, no page is kept, and what another thread unmaps meanwhile
- * is gone.
+ * Allocates or reads the pages of the files. If peers may write and the range has no
+ * MEMVIEW_LAZY_WRITE, it does so for writing, which makes a page of a regular file
+ * dirty; MEMVIEW_POPULATE_TO_READ avoids that. With MEMVIEW_POPULATE_IN_PEERS, it also
+ * fills the page tables of all processes that have the view mapped, with the rights
+ * that they have. That part is best effort and never an error. Populating gives no
+ * right and pins no page, and a span that another thread unmaps meanwhile is gone.
  *
- * A signal ends it: unlike the other functions it does not go on by itself then.
+ * A signal ends the call: unlike most other functions it does not retry.
  *
  * Return: 0, or
  * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_POPULATE
@@ -444,7 +438,7 @@ int memview_protect(struct memview *view, uint64_t mem_offset, uint64_t size,
  * -EOVERFLOW: offset plus size passes 2^63 - 1;
  * -ERANGE: the span ends beyond the view;
  * -ENOENT: a page of the span is not mapped;
- * -EFAULT: a page that the file cannot give: beyond its end, no space, no huge
+ * -EFAULT: the file cannot give a page: beyond its end, no space or quota, no huge
  *	page, I/O error; or the caller has changed the source mapping;
  * -EHWPOISON: a page has a memory error;
  * -EINTR: a signal arrived; go on from @mem_offset + @populated;
@@ -456,20 +450,20 @@ int memview_populate(struct memview *view, uint64_t mem_offset, uint64_t size,
 		     unsigned int flags, uint64_t *populated);
 
 /**
- * memview_drop_idle() - give up what no range needs any more, now
+ * memview_drop_idle() - unmap files that no range needs any more
  * @view: a view of the caller's
  *
- * The driver's own mappings of files are kept for a moment when the last range of
- * them has gone, to be used again; then the next call on a view takes them down. As
- * long as they are there, the file's file system cannot be unmounted, F_SEAL_WRITE
- * is refused (EBUSY) and so is execve(2) of a file that was mapped with
- * MEMVIEW_WRITE (ETXTBSY). This function takes down those of all views of the
- * caller. It waits as munmap(2) does, and a signal ends it.
+ * The driver maps lent files in the caller. When the last range of such a mapping has
+ * gone, the driver keeps the mapping for a moment, to use it again; afterwards the next
+ * call on a view unmaps it. Until then the file system cannot be unmounted,
+ * F_SEAL_WRITE is refused (EBUSY), and so is execve(2) of a file that was mapped with
+ * MEMVIEW_WRITE (ETXTBSY). This function unmaps at once all such mappings that no
+ * range of any view of the caller needs. It waits as munmap(2) does.
  *
  * Return: 0, or
  * -EOPNOTSUPP: the driver is older than MEMVIEW_CAN_DROP_IDLE
  *	(memview_status.features);
- * -EINTR: a signal arrived; what is left stays until the next call;
+ * -EINTR: SIGKILL arrived while the call waited;
  * -EIO: as for memview_set_size().
  */
 int memview_drop_idle(struct memview *view);
@@ -509,12 +503,12 @@ void memview_batch_clear(struct memview_batch *batch);
 size_t memview_batch_count(const struct memview_batch *batch);
 
 /**
- * memview_batch_map() - append what memview_map() does
+ * memview_batch_map() - append a memview_map()
  * @batch: the batch
  * @mem_offset: as for memview_map()
  * @fd: as for memview_map(), but *borrowed*: the batch has only the number. It
- *	must stay open until the batch has been applied for the last time, and
- *	means whatever is open by that number then
+ *	must stay open until the batch has been applied for the last time; each time,
+ *	the number means the file that is then open by it
  * @fd_offset: as for memview_map()
  * @size: as for memview_map()
  * @flags: as for memview_map()
@@ -529,7 +523,7 @@ int memview_batch_map(struct memview_batch *batch, uint64_t mem_offset, int fd,
 		      uint64_t fd_offset, uint64_t size, unsigned int flags);
 
 /**
- * memview_batch_adopt() - append what memview_adopt() does
+ * memview_batch_adopt() - append a memview_adopt()
  * @batch: the batch
  * @mem_offset: as for memview_adopt()
  * @addr: as for memview_adopt(), when the batch is applied
@@ -545,7 +539,7 @@ int memview_batch_adopt(struct memview_batch *batch, uint64_t mem_offset,
 			unsigned int flags);
 
 /**
- * memview_batch_replace() - append what memview_replace() does
+ * memview_batch_replace() - append a memview_replace()
  * @batch: the batch
  * @mem_offset: as for memview_replace()
  * @fd: as for memview_batch_map()
@@ -560,9 +554,9 @@ int memview_batch_replace(struct memview_batch *batch, uint64_t mem_offset,
 			  unsigned int flags);
 
 /**
- * memview_batch_map_with() - append what memview_map_with() does
+ * memview_batch_map_with() - append a memview_map_with()
  * @batch: the batch
- * @args: what to map, of which @fd is as for memview_batch_map() and @addr as for
+ * @args: the arguments; fd as for memview_batch_map(), addr as for
  *	memview_batch_adopt()
  * @size: sizeof(*args)
  *
@@ -572,7 +566,7 @@ int memview_batch_map_with(struct memview_batch *batch,
 			   const struct memview_map_args *args, size_t size);
 
 /**
- * memview_batch_unmap() - append what memview_unmap() does
+ * memview_batch_unmap() - append a memview_unmap()
  * @batch: the batch
  * @mem_offset: as for memview_unmap()
  * @size: as for memview_unmap()
@@ -583,7 +577,7 @@ int memview_batch_unmap(struct memview_batch *batch, uint64_t mem_offset,
 			uint64_t size);
 
 /**
- * memview_batch_protect() - append what memview_protect() does
+ * memview_batch_protect() - append a memview_protect()
  * @batch: the batch
  * @mem_offset: as for memview_protect()
  * @size: as for memview_protect()
@@ -605,14 +599,14 @@ int memview_batch_protect(struct memview_batch *batch, uint64_t mem_offset,
  * @unmapped: where to put the number of bytes that were mapped and, by one of
  *	the operations, were not any more; untouched on failure; may be NULL
  *
- * Each operation is done as if those before it were: one may map what an earlier
- * one has unmapped. No fault of a peer, and no other call on the view, finds
- * some of them done and others not. What loses a right is taken away once for
- * each span of adjacent pages, not once for each operation, and this is where
- * a batch is faster than the calls that it stands for.
+ * Each operation is done as if those before it were done: one may map a span that an
+ * earlier one has unmapped. No fault of a peer, and no other call on the view, finds
+ * some of them done and others not. Rights are taken away once for each span of
+ * adjacent pages, not once for each operation. This makes a batch faster than
+ * separate calls.
  *
- * If several operations cannot be done, @failed tells one of them, which is not
- * always the first: what can be seen without the view is looked at before.
+ * If several operations cannot be done, @failed is the index of one of them, not
+ * always the first: arguments are checked before the table is.
  *
  * An empty batch does nothing and succeeds, if the driver knows batches at all.
  *
@@ -622,9 +616,9 @@ int memview_batch_protect(struct memview_batch *batch, uint64_t mem_offset,
  *	MEMVIEW_CAN_COOKIE (memview_status.features);
  * -E2BIG: more than MEMVIEW_BATCH_MAX operations;
  * -EBADF, -EINVAL, ...: the errnos of memview_map(), memview_adopt(),
- *	memview_replace(), memview_unmap() or memview_protect(), whichever
- *	operation @failed is;
- * -ENOMEM: with @failed or without: no memory;
+ *	memview_replace(), memview_map_with(), memview_unmap() or memview_protect(),
+ *	whichever operation @failed is;
+ * -ENOMEM: no memory, whether or not for the operation @failed;
  * -EIO: as for memview_set_size();
  * -ESHUTDOWN: the view is revoked.
  */
@@ -648,7 +642,8 @@ int memview_batch_apply(struct memview *view, const struct memview_batch *batch,
  * -EINVAL: @count is larger than MEMVIEW_QUERY_MAX; @range_size is smaller than the
  *	first version of the structure, or larger than a page;
  * -EFAULT: @ranges is not writable memory;
- * -ENOMEM: no memory.
+ * -ENOMEM: no memory;
+ * -ESHUTDOWN: the view was revoked during the call.
  */
 int memview_query(struct memview *view, uint64_t *mem_offset,
 		  struct memview_range *ranges, size_t range_size,
@@ -671,10 +666,10 @@ int memview_info(struct memview *view, struct memview_status *status, size_t siz
  * memview_view_fd() - make a view fd with all rights
  * @view: the view
  *
- * A view fd is what peers get: it can be mapped MAP_SHARED, seeked (SEEK_END is
- * the size), stat'ed, synced (fsync(2), msync(2): the files that ranges show) and
- * closed. What a mapping may do is the AND of the view
- * fd's rights, the mapping's protection, the range's rights and the file's.
+ * Pass a view fd to peers. They can map it MAP_SHARED, seek it (SEEK_END is the size),
+ * stat it, sync it (fsync(2) and msync(2) sync the files that ranges show), and close
+ * it. The rights of a mapping are the AND of the view fd's, the mapping's protection,
+ * the range's and the file's.
  *
  * Return: the new file descriptor, which is the caller's to close, or
  * -EMFILE, -ENFILE: no file descriptor left in the process, in the system;
@@ -695,13 +690,13 @@ int memview_view_fd(struct memview *view);
 int memview_view_fd_rights(struct memview *view, unsigned int rights);
 
 /**
- * memview_revoke() - remove everything, for good
+ * memview_revoke() - remove all ranges, for good
  * @view: the view
  *
  * From now on changes of the view, new view fds, and mmap(2) of its view fds
  * fail with ESHUTDOWN, and peers get SIGBUS. Death and execve(2) of the
  * controller do the same. Revoking a revoked view succeeds. Any process that
- * has the handle may call it.
+ * has the handle may call it, for example a forked child.
  *
  * Return: 0. No errno is expected of a handle that is open.
  */
@@ -742,9 +737,8 @@ int memview_send_fd(int sock, int fd, const void *data, size_t len);
  * @received: where to put the number of bytes received into @data, also on
  *	failure (0 if nothing was received); may be NULL
  *
- * Receives one message, or what one recvmsg(2) gives of a stream. Where the
- * result is an error, descriptors that came along are closed. Retries when a
- * signal interrupts.
+ * Receives one message, or on a stream the bytes of one recvmsg(2). If the result is
+ * an error, descriptors that came along are closed. Retries when a signal interrupts.
  *
  * Return: the file descriptor, close-on-exec and the caller's to close, or
  * -EPIPE: the other end has closed the connection (or, on a datagram socket,

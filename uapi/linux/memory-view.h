@@ -4,25 +4,28 @@
  *
  * open("/dev/memory-view") returns a *control fd* and creates one view: a
  * virtual size (which costs nothing) and a table of ranges. Every range maps
- * [mem_offset, mem_offset + size) of the view onto a span of a file. The
- * control fd never leaves the controlling process (the controller).
- * MEMVIEW_GET_VIEWFD returns a *view fd*, which a peer can only mmap(2) with
- * MAP_SHARED, fstat(2), lseek(2), fsync(2) and close(2). The kernel resolves the peer's
- * page faults from the table, and takes the peer's page-table entries away
- * before an operation that removes or narrows a right returns.
+ * [mem_offset, mem_offset + size) of the view onto a span of a file. The process
+ * that opened the device is the *controller*, and keeps the control fd to itself.
+ * MEMVIEW_GET_VIEWFD returns a *view fd* for other processes, the *peers*. A peer
+ * can only mmap(2) it with MAP_SHARED, fstat(2), lseek(2), fsync(2) and close(2)
+ * it. The kernel resolves the peer's page faults from the table. An operation that
+ * removes or narrows a right clears the peer's page-table entries before it returns.
  *
- * A fault of the peer at an offset where no range is, or where the file has no
- * data to give (beyond its end, I/O error, dead controller), raises SIGBUS. A
- * fault that needs a right which the range does not grant raises SIGSEGV with
- * si_code SEGV_ACCERR. System calls that are handed such memory fail with
- * EFAULT.
+ * The *source* of a range is the mapping of its file in the controller, made by the
+ * driver or adopted (%MEMVIEW_MAP_ADOPT). Peers see a page only while it is mapped
+ * there.
+ *
+ * A fault of the peer raises SIGBUS if no range is there, or if the file cannot
+ * give the page (beyond its end, I/O error, dead controller). A fault that needs a
+ * right which the range does not grant raises SIGSEGV with si_code SEGV_ACCERR.
+ * System calls that access such memory fail with EFAULT.
  *
  * msync(2) with MS_SYNC of a mapping, and fsync(2) and fdatasync(2) of a view fd,
- * sync the spans of files that the view shows there at that time; nothing for
- * files in memory (memfd, tmpfs, hugetlb). They return the first error of a file,
- * and the others are synced all the same; an error of writing back is told to peers
- * until the controller has been told by an fsync(2) of its own.
- * (%MEMVIEW_FEATURE_FSYNC; before, EINVAL.)
+ * sync the spans of files that the view shows there at that time. Files in memory
+ * (memfd, tmpfs, hugetlb) need no syncing. If a file fails, the others are synced
+ * all the same, and the first error is returned. A write-back error is returned to
+ * peers until an fsync(2) of the controller's own has returned it.
+ * (%MEMVIEW_FEATURE_FSYNC; drivers without it return EINVAL.)
  *
  * A program with the personality READ_IMPLIES_EXEC asks for PROT_EXEC whenever it
  * asks for PROT_READ: it can map only view fds that have %MEMVIEW_MAP_EXEC (else
@@ -36,20 +39,21 @@
  *   (memview_info.page_size).
  * - Structures grow at their end only. The kernel takes the caller's size from
  *   the ioctl number; unknown trailing bytes must be zero. It writes nothing
- *   beyond that size, and nothing to a field but where its description says so:
- *   what a later version of MEMVIEW_SET_SIZE, MEMVIEW_MAP_FD or MEMVIEW_PROTECT
- *   has to tell, will be told behind the fields of today.
+ *   beyond that size, and only to fields whose description says so. Later versions
+ *   of MEMVIEW_SET_SIZE, MEMVIEW_MAP_FD or MEMVIEW_PROTECT will return results in
+ *   new fields behind those of today.
  * - Padding must be zero. The layout is the same for 32- and 64-bit callers.
- * - An ioctl that fails has changed nothing. (One that has succeeded does not
- *   fail because its result can no longer be written.)
- * - An ioctl that takes a right away returns when no CPU can use it any more,
- *   in any process, however it came by its mapping.
+ * - An ioctl that fails has changed nothing. (If the operation has succeeded but
+ *   its result can no longer be written, the ioctl succeeds.)
+ * - When an ioctl that takes a right away returns, no CPU can use that right any
+ *   more, in any process, however the process came by its mapping.
  *
  * Errnos common to all: EFAULT (the argument is not readable or writable
  * memory), EINVAL (structure smaller than its first version, nonzero padding,
  * unknown flag), E2BIG (structure larger than the kernel's and not zero
- * beyond; one that the kernel only writes is zeroed there), ENOTTY (unknown
- * ioctl number).
+ * beyond; if the kernel only writes the structure, it zeroes these bytes
+ * instead), ENOTTY (unknown ioctl number). The EINTR of a task that is being
+ * killed is not listed.
  */
 #ifndef _UAPI_LINUX_MEMORY_VIEW_H
 #define _UAPI_LINUX_MEMORY_VIEW_H
@@ -125,10 +129,10 @@
  * %MEMVIEW_FEATURE_HUGE: where a range, a peer's mapping and the file's pages
  * cover an aligned block of 2 MiB (hugetlb, or huge pages of tmpfs and memfd), or
  * from 7.2 on, if the module parameter gigantic_entries is set, one of 1 GiB
- * (hugetlb), one entry maps all of it; see
- * @huge_entries, which counts both. Nothing else changes: a table change
- * that cuts such a block is exact to the page. Where the kernel cannot do this
- * (before 6.12), the bit is not set and huge pages are mapped page by page.
+ * (hugetlb), one entry maps all of it. @huge_entries counts both kinds. Nothing
+ * else changes: a table change that cuts such a block is exact to the page. If the
+ * kernel cannot do this (before 6.12), the bit is not set and huge pages are mapped
+ * page by page.
  */
 struct memview_info {
 	__u64 size;
@@ -164,46 +168,47 @@ struct memview_size_info {
  * @mem_offset: first byte in the view
  * @addr: with %MEMVIEW_MAP_ADOPT: where the controller has @fd_offset mapped,
  *	page aligned; else 0
- * @cookie: any number: MEMVIEW_QUERY tells it for the range, and for the pieces
- *	that the range is cut into. It need not be unique, and has no meaning here.
- *	%MEMVIEW_FEATURE_COOKIE
+ * @cookie: any number: MEMVIEW_QUERY returns it for the range, and for the pieces
+ *	that the range is cut into. It need not be unique, and the driver does not
+ *	use it. %MEMVIEW_FEATURE_COOKIE
  *
- * %MEMVIEW_MAP_REPLACE first removes, atomically, whatever the span holds.
+ * %MEMVIEW_MAP_REPLACE first removes whatever the span holds. Peers never see the
+ * span empty in between.
  *
- * %MEMVIEW_MAP_LAZY_WRITE installs read-only page-table entries for a peer's
- * reads where the file is not yet writable in the source, so that reading a
- * regular file does not dirty it. Without it a read fault already asks for
- * write access where range and mapping both allow it, because KVM never
- * upgrades a present read-only entry of such a mapping.
+ * %MEMVIEW_MAP_LAZY_WRITE: if the file is not yet writable in the source, a peer's
+ * read installs a read-only page-table entry, so that reading a regular file does
+ * not dirty it. Without the flag, a read fault already asks for write access if
+ * range and mapping both allow it, because KVM never upgrades a present read-only
+ * entry of such a mapping.
  *
- * %MEMVIEW_MAP_NO_ALLOC lends what the file has, and no more: where it has a hole,
- * a peer's access raises SIGBUS instead of filling it, so that memory is allocated
- * by the controller alone (MEMVIEW_POPULATE, or its own accesses), at its own
- * expense. Otherwise a peer that is the first to touch a page of a hugetlb file is
+ * %MEMVIEW_MAP_NO_ALLOC lends only pages that the file has. In a hole of the file, a
+ * peer's access raises SIGBUS instead of filling it. So only the controller
+ * allocates memory (MEMVIEW_POPULATE, or its own accesses), at its own expense.
+ * Without the flag, a peer that is the first to touch a page of a hugetlb file is
  * charged for it by the hugetlb controller, and fails at its own limit. A page that
- * has been written to swap or disk is no hole; on a disk, what only fallocate(2)
- * has reserved is one. Where a userfaultfd is registered for missing pages of the
- * source, it is asked, as without the flag.
+ * has been written to swap or disk is no hole; a page of a disk file that only
+ * fallocate(2) has reserved is one. If a userfaultfd is registered for missing pages
+ * of the source, it resolves the fault, as without the flag.
  *
- * %MEMVIEW_MAP_POPULATE populates the span once it is mapped, as
- * MEMVIEW_POPULATE with %MEMVIEW_POPULATE_PEERS does, and as far as that can be
- * done: it is no error when it fails, or a signal ends it.
+ * %MEMVIEW_MAP_POPULATE populates the span once it is mapped, as MEMVIEW_POPULATE
+ * with %MEMVIEW_POPULATE_PEERS does. This is best effort: it is no error if it fails
+ * or if a signal ends it.
  *
- * %MEMVIEW_MAP_ADOPT makes the controller's own mapping at @addr the source,
- * where otherwise the driver makes one of its own: no second mapping, no second
- * page table, and a userfaultfd that is registered there is asked about peers'
- * faults, too. From @addr on, the controller must have @size bytes of the file
- * mapped with MAP_SHARED: by one open file, which need not be @fd; in one
- * mapping, or several that adjoin (mprotect(2) and madvise(2) cut them). Peers
- * get what @fd and the mapping both allow. The mapping stays the controller's:
- * the driver changes nothing about it and never unmaps it.
+ * %MEMVIEW_MAP_ADOPT makes the controller's own mapping at @addr the source. Without
+ * the flag the driver makes a mapping. With it there is no second mapping and no
+ * second page table, and a userfaultfd that is registered on the mapping also gets
+ * peers' faults. From @addr on, the controller must have @size bytes of the file
+ * mapped with MAP_SHARED: by one open file, which need not be @fd; in one mapping,
+ * or in several that adjoin (mprotect(2) and madvise(2) cut mappings). Peers get the
+ * rights that @fd and the mapping both allow. The mapping stays the controller's: the
+ * driver never changes or unmaps it.
  *
- * What the controller does to the mapping, it does to its peers. Where it is
- * without PROT_READ, peers' faults raise SIGBUS; without PROT_WRITE, those that
- * write. If any of the mapping that was there is unmapped, moved or replaced by
- * something else, used by a view or not, all ranges that have adopted the
- * mapping raise SIGBUS for good and have to be mapped again. Ranges without
- * %MEMVIEW_MAP_ADOPT never depend on a mapping of the controller's.
+ * Changes of an adopted mapping affect the peers. While it lacks PROT_READ, peers'
+ * faults raise SIGBUS; while it lacks PROT_WRITE, peers' write faults do. If any part
+ * of the mapping is unmapped, moved or replaced, whether a view uses that part or
+ * not, all ranges that have adopted the mapping raise SIGBUS for good and have to be
+ * mapped again. Ranges without %MEMVIEW_MAP_ADOPT never depend on a mapping of the
+ * controller's.
  */
 struct memview_map_fd_info {
 	__s32 fd;
@@ -236,10 +241,9 @@ struct memview_unmap_fd_info {
  *	now on
  * @__pad: must be zero
  *
- * Rights can be taken and given back, up to what each range was mapped with:
- * %MEMVIEW_MAP_WRITE and %MEMVIEW_MAP_EXEC need ranges that MEMVIEW_MAP_FD was
- * asked to give them. What is left of a range that has been cut keeps what all of
- * it could have.
+ * Rights can be taken and given back, up to the rights that each range was mapped
+ * with: %MEMVIEW_MAP_WRITE and %MEMVIEW_MAP_EXEC need ranges that were mapped with
+ * them. If a range is cut, each piece keeps the limit of the whole.
  */
 struct memview_protect_info {
 	__u64 mem_offset;
@@ -264,17 +268,17 @@ struct memview_viewfd_info {
  * @mem_offset: first byte in the view
  * @size: length in bytes
  * @fd_offset: first byte in the file
- * @source_addr: where the source maps that byte, in the controller's address
- *	space: what to register with userfaultfd(2); the adopted address, if
- *	one was; 0 if the source is dead
+ * @source_addr: where the source maps that byte, in the controller's address space,
+ *	for example to register it with userfaultfd(2). The adopted address, if one
+ *	was adopted. 0 if the source is dead
  * @ino: inode number of the file, as the kernel has it
  * @dev: device of the file's superblock (new_encode_dev)
  * @flags: MEMVIEW_MAP_READ, _WRITE, _EXEC, _LAZY_WRITE, _NO_ALLOC
- * @cookie: as it was mapped with
+ * @cookie: the cookie that the range was mapped with
  *
- * Of most file systems @ino and @dev are st_ino and st_dev of stat(2). Of some
- * (overlayfs, btrfs) they are not: who must know which file a range maps gives it
- * a @cookie.
+ * On most file systems @ino and @dev are st_ino and st_dev of stat(2). On some
+ * (overlayfs, btrfs) they are not. To know which file a range maps, give it a
+ * @cookie.
  */
 struct memview_range_info {
 	__u64 mem_offset;
@@ -362,12 +366,12 @@ struct memview_update_info {
  *	that the call has found or put in the source. After EINTR, go on from
  *	there. Reclaim may have taken some of them away again.
  *
- * %MEMVIEW_POPULATE_PEERS fills the page tables of the processes that have the
- * view mapped when the call starts, too.
+ * %MEMVIEW_POPULATE_PEERS also fills the page tables of the processes that have the
+ * view mapped when the call starts.
  *
- * %MEMVIEW_POPULATE_READ fills the source as if it was only read: nothing gets
- * dirty. Not together with %MEMVIEW_POPULATE_PEERS, whose entries allow to write
- * where they can; for entries that do not, use %MEMVIEW_MAP_LAZY_WRITE.
+ * %MEMVIEW_POPULATE_READ faults the source for reading only: nothing gets dirty. It
+ * excludes %MEMVIEW_POPULATE_PEERS, which makes entries writable if range and mapping
+ * allow it; for entries that are not, use %MEMVIEW_MAP_LAZY_WRITE.
  */
 struct memview_populate_info {
 	__u64 mem_offset;
@@ -378,7 +382,7 @@ struct memview_populate_info {
 };
 
 /**
- * struct memview_sqe_cmd - what an io_uring submission has in sqe->cmd
+ * struct memview_sqe_cmd - content of sqe->cmd in an io_uring submission
  * @arg: user pointer to the structure of the operation; 0 with
  *	%MEMVIEW_SQE_INLINE, and for an operation without argument
  * @flags: 0 or %MEMVIEW_SQE_INLINE
@@ -392,29 +396,29 @@ struct memview_populate_info {
  * does not need are 0.
  *
  * Without flags, @arg points to the structure, as in ioctl(2). It must stay
- * until the completion, which is when results have been written to it.
+ * there until the completion. By then, results have been written to it.
  *
- * With %MEMVIEW_SQE_INLINE the structure follows @__pad in the submission, which
- * needs a ring made with IORING_SETUP_SQE128. It is at most
- * %MEMVIEW_SQE_INLINE_MAX bytes; those behind it mean nothing. Nothing is
- * written to it: @unmapped and @failed are for those who use @arg.
+ * With %MEMVIEW_SQE_INLINE the structure follows @__pad in the submission. This
+ * needs a ring made with IORING_SETUP_SQE128. The structure has at most
+ * %MEMVIEW_SQE_INLINE_MAX bytes; the kernel ignores the bytes behind it. It writes
+ * no results to it: to get @unmapped and @failed, use @arg.
  *
- * cqe->res is 0 or -errno, as ioctl(2) has it, and besides: EOPNOTSUPP: not one
- * of these operations, or a driver without %MEMVIEW_FEATURE_URING_CMD, or (not on
- * every kernel) a ring made with IORING_SETUP_IOPOLL. EINVAL: unknown flag; nonzero padding;
- * %MEMVIEW_SQE_INLINE in a ring without IORING_SETUP_SQE128, with a structure
- * that is larger, or with @arg; @arg with an operation that has no argument.
- * EINTR: as for MEMVIEW_MAP_FD. ECANCELED: an operation that it was linked to
- * has failed.
+ * cqe->res is 0 or -errno, with the errnos of the ioctl, and besides: EOPNOTSUPP:
+ * not one of these operations, or a driver without %MEMVIEW_FEATURE_URING_CMD, or
+ * (not on every kernel) a ring made with IORING_SETUP_IOPOLL. EINVAL: unknown flag;
+ * nonzero padding; %MEMVIEW_SQE_INLINE in a ring without IORING_SETUP_SQE128, with a
+ * structure that is larger, or with @arg; @arg with an operation that has no
+ * argument. EINTR: as for MEMVIEW_MAP_FD. ECANCELED: an operation that it was linked
+ * to has failed.
  *
- * A completion means what the return of the ioctl means: what was taken away, no
- * CPU can use any more. Operations that need not wait are done while they are
- * submitted, others by a thread of the ring (a file's first MEMVIEW_MAP_FD,
- * %MEMVIEW_MAP_POPULATE, a view that another operation is busy with, an argument
- * that is not in memory),
- * so that of operations that are not linked (IOSQE_IO_LINK) or drained, one
- * submitted later can be done earlier. File descriptors and what @arg points to
- * are looked at when the operation is done.
+ * A completion means what the return of the ioctl means: no CPU can use any more the
+ * rights that the operation has taken away. An operation that need not wait is done
+ * while it is submitted. One that must wait is done by a thread of the ring: for
+ * example the first MEMVIEW_MAP_FD of a file that is neither a memfd nor on tmpfs,
+ * %MEMVIEW_MAP_POPULATE, a view that another operation is busy with, an argument that
+ * is not in memory. So operations can be done in another order than submitted, unless
+ * they are linked (IOSQE_IO_LINK) or drained. File descriptors, and the memory that
+ * @arg points to, are read when the operation is done.
  */
 struct memview_sqe_cmd {
 	__u64 arg;
@@ -437,7 +441,7 @@ struct memview_sqe_cmd {
  * but a regular file before a driver sees it.
  *
  * EINVAL: not page aligned. EFBIG: larger than memview_info.max_size.
- * ENOSPC, ENOMEM: as for MEMVIEW_UNMAP_FD.
+ * ENOMEM: no memory to cut a range.
  * EIO: called by a process with another address space than the one that first
  * mapped a file into the view. ESHUTDOWN: the view is revoked.
  */
@@ -451,7 +455,7 @@ struct memview_sqe_cmd {
  * page aligned, or not 0 without %MEMVIEW_MAP_ADOPT; %MEMVIEW_MAP_ADOPT and some
  * of the span at addr maps something else than that span of the file, shared.
  * EOVERFLOW: an offset plus the size passes 2^63 - 1, or fd_offset plus the size
- * what a file of that file system can have.
+ * passes the largest size of a file on that file system.
  * ERANGE: the span ends beyond the view.
  * EEXIST: part of the span is mapped, and no %MEMVIEW_MAP_REPLACE.
  * EBADF: fd is not an open file, or was opened with O_PATH.
@@ -463,18 +467,19 @@ struct memview_sqe_cmd {
  * %MEMVIEW_MAP_ADOPT and some of the span at addr is mapped without PROT_READ
  * or, with %MEMVIEW_MAP_WRITE, without PROT_WRITE.
  * EFAULT: %MEMVIEW_MAP_ADOPT and nothing is mapped in some of the span at addr,
- * or what is there changed meanwhile.
+ * or the mapping changed meanwhile.
  * EPERM: %MEMVIEW_MAP_WRITE and the file is sealed against it;
  * %MEMVIEW_MAP_EXEC and the file's mount is noexec; refused by an LSM.
  * ETXTBSY: %MEMVIEW_MAP_WRITE and the file is used for swapping.
  * EREMOTEIO: the file system cannot map the file, for a reason of its own (it has
- * been shut down, its server is gone): what it says, EIO in particular, becomes
- * this where it is none of the errnos here.
+ * been shut down, its server is gone), and its errno, for example EIO, would mean
+ * something else here.
  * ENOSPC: the view would have more than memview_info.max_ranges ranges.
  * EMFILE: the controller has max_sources sources and all are in use.
  * ENOMEM: no memory, or no room in the controller's address space
- * (RLIMIT_AS, vm.max_map_count). EINTR: a signal arrived when the controller's
- * address space was first prepared; call again.
+ * (RLIMIT_AS, vm.max_map_count). EINTR: a signal interrupted the file system's
+ * mmap or, by io_uring, the first preparation of the controller's address space;
+ * call again.
  * EIO: called by a process with another address space than the one that first
  * mapped a file into the view. ESHUTDOWN: the view is revoked.
  */
@@ -487,7 +492,8 @@ struct memview_sqe_cmd {
  *
  * EINVAL: unaligned offset or size; size 0. EOVERFLOW: offset plus size passes
  * 2^63 - 1. ERANGE: the span ends beyond the view. ENOSPC: a range would be
- * cut in two, and the view has max_ranges ranges. ENOMEM: no memory for that.
+ * cut in two, and the view has max_ranges ranges. ENOMEM: no memory to cut a
+ * range.
  * EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
  */
 #define MEMVIEW_UNMAP_FD	_IOWR(MEMVIEW_IOC_TYPE, 0x03, struct memview_unmap_fd_info)
@@ -524,13 +530,13 @@ struct memview_sqe_cmd {
 	_IOW(MEMVIEW_IOC_TYPE, 0x06, struct memview_viewfd_info)
 
 /**
- * MEMVIEW_REVOKE - remove everything, for good
+ * MEMVIEW_REVOKE - remove all ranges, for good
  *
  * Takes no argument; any holder of the control fd may call it. From now on
  * each table ioctl and each mmap(2) of a view fd fails with ESHUTDOWN, and
- * mapped views raise SIGBUS. The last close of the control fd, and the death or
- * the execve(2) of the controller, do the same. Revoking a revoked view
- * succeeds.
+ * accesses to mappings of the view raise SIGBUS. The last close of the control fd,
+ * and the death or the execve(2) of the controller, do the same. Revoking a revoked
+ * view succeeds.
  */
 #define MEMVIEW_REVOKE		_IO(MEMVIEW_IOC_TYPE, 0x07)
 
@@ -541,74 +547,74 @@ struct memview_sqe_cmd {
  * no ranges.
  *
  * EINVAL: range_size smaller than the first version of struct
- * memview_range_info; count larger than 2^20. ENOMEM: no memory.
+ * memview_range_info, or larger than a page; count larger than 2^20. ENOMEM: no
+ * memory. ESHUTDOWN: the view was revoked during the call.
  */
 #define MEMVIEW_QUERY		_IOWR(MEMVIEW_IOC_TYPE, 0x08, struct memview_query_info)
 
 /**
  * MEMVIEW_UPDATE - do several table operations at once
  *
- * In their order, each as if those before it were done; all of them or, when
- * one cannot be done, none. No fault of a peer, and no other ioctl, finds some
- * of them done and others not. What loses a right is zapped once for each span
- * of adjacent pages, however many operations touch it.
+ * In their order, each as if those before it were done; all of them or, if one
+ * cannot be done, none. No fault of a peer, and no other ioctl, finds some of them
+ * done and others not. Each span of adjacent pages that lose a right is zapped once,
+ * however many operations touch it.
  *
  * The errnos of MEMVIEW_MAP_FD, MEMVIEW_UNMAP_FD and MEMVIEW_PROTECT, with
  * memview_update_info.failed; and EINVAL: flags not zero, unknown op, a field
  * that the op does not use is not zero, op_size smaller than the first version
  * of struct memview_op or larger than a page, count larger than
- * MEMVIEW_UPDATE_MAX. E2BIG: an operation with bytes that are not known here
- * and not zero. EFAULT: @ops is not readable. ENOMEM: no memory.
+ * MEMVIEW_UPDATE_MAX. E2BIG: an operation with bytes that the kernel does not know
+ * and that are not zero. EFAULT: @ops is not readable. ENOMEM: no memory.
  */
 #define MEMVIEW_UPDATE		_IOWR(MEMVIEW_IOC_TYPE, 0x09, struct memview_update_info)
 
 /**
- * MEMVIEW_POPULATE - do in advance what the first accesses of peers would do
+ * MEMVIEW_POPULATE - fault pages in before peers do
  *
- * Puts every page of the span in the source: allocates or reads it, and, where
- * the range has %MEMVIEW_MAP_WRITE and not %MEMVIEW_MAP_LAZY_WRITE, makes it
- * writable, which makes a page of a regular file dirty. Pages are populated in
- * their order and each for itself; with an error the call ends, and those before
- * it stay populated. The table does not change, no right is given, and no page
- * is kept: what reclaim, a hole punched or a change of the table takes away,
- * during the call too, is not put back.
+ * Puts every page of the span in the source: allocates or reads it and, if the range
+ * has %MEMVIEW_MAP_WRITE and not %MEMVIEW_MAP_LAZY_WRITE, makes it writable, which
+ * makes a page of a regular file dirty. Pages are populated one by one, in their
+ * order. An error ends the call, and the pages before it stay populated. The table
+ * does not change, no right is given, and no page is pinned: pages that reclaim, a
+ * punched hole or a change of the table take away, even during the call, are not put
+ * back.
  *
  * With %MEMVIEW_POPULATE_PEERS, then fills the page tables of the peers: every
  * mapping of the view, with the rights that it and the range grant. This part is
- * best effort and never an error: a process whose address space is being
- * changed all the time, or is locked, a mapping without PROT_READ, what memory
- * does not suffice for, and, when a signal arrives, the last 64 MiB may stay
- * unfilled. The page tables are charged to the caller.
+ * best effort and never an error. It may leave unfilled: a process whose address
+ * space is locked or changes all the time; a mapping without PROT_READ; pages for
+ * which there is no memory; and, if a signal arrives, the last 64 MiB. The page
+ * tables are charged to the caller.
  *
- * The call holds up no other ioctl: what is unmapped meanwhile is gone when
+ * The call holds up no other ioctl: a span that is unmapped meanwhile is gone when
  * MEMVIEW_UNMAP_FD has returned.
  *
  * EINVAL: unaligned offset or size; size 0; both flags. EOVERFLOW, ERANGE: as
- * for MEMVIEW_UNMAP_FD. ENOENT: a page is not mapped. EINTR: a signal arrived;
- * also one that is handled with SA_RESTART. EFAULT: the source cannot give a
- * page (peers would get SIGBUS, or could not write): beyond the end of the file,
- * no space or quota, no huge page, I/O error, source mapping replaced by the
- * controller. EHWPOISON: a page has a memory error. ENOMEM: no memory, or the
- * limit of the cgroup. EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
+ * for MEMVIEW_UNMAP_FD. ENOENT: a page is not mapped. EINTR: a signal arrived,
+ * even if its handler has SA_RESTART. EFAULT: the source cannot give a page (peers
+ * would get SIGBUS, or could not write): beyond the end of the file, no space or
+ * quota, no huge page, I/O error, source mapping replaced by the controller.
+ * EHWPOISON: a page has a memory error. ENOMEM: no memory, or the limit of the
+ * cgroup. EIO, ESHUTDOWN: as for MEMVIEW_MAP_FD.
  */
 #define MEMVIEW_POPULATE	_IOWR(MEMVIEW_IOC_TYPE, 0x0a, struct memview_populate_info)
 
 /**
- * MEMVIEW_DROP_IDLE - give up what no range needs any more, now
+ * MEMVIEW_DROP_IDLE - unmap sources that no range needs any more
  *
- * Takes no argument. The mappings of files that the driver has made in the
- * controller for ranges are kept for a moment when the last range has gone, to be
- * used again; then the controller's next MEMVIEW_* call takes them down. As long
- * as they are there the file system is busy, F_SEAL_WRITE is refused (EBUSY) and
- * so is the execution of a file that was mapped with %MEMVIEW_MAP_WRITE (ETXTBSY).
- * This call takes down those that no range of any view of the caller needs. It is
- * not called on one's behalf by another process, and may wait as munmap(2) does.
+ * Takes no argument. The driver maps lent files in the controller. When the last
+ * range of such a mapping has gone, the driver keeps the mapping for a moment, to use
+ * it again; afterwards the controller's next MEMVIEW_* call unmaps it. Until then the
+ * file system is busy, F_SEAL_WRITE is refused (EBUSY), and so is the execution of a
+ * file that was mapped with %MEMVIEW_MAP_WRITE (ETXTBSY). This call unmaps at once
+ * all such mappings that no range of any view of the caller needs. It may wait as
+ * munmap(2) does. No other process can do this for the controller.
  *
- * On a revoked view, too. %MEMVIEW_FEATURE_DROP_IDLE
+ * Works on a revoked view, too. %MEMVIEW_FEATURE_DROP_IDLE
  *
  * EIO: called by a process with another address space than the one that first
- * mapped a file into the view. EINTR: a signal arrived while it waited; what is
- * left stays until the next call.
+ * mapped a file into the view. EINTR: SIGKILL arrived while the call waited.
  */
 #define MEMVIEW_DROP_IDLE	_IO(MEMVIEW_IOC_TYPE, 0x0b)
 
