@@ -79,7 +79,7 @@ check-guest: deps
 
 #: check-all  the model, check, then check-guest on every other kernel; one total
 check-all: deps
-	@tests/check-kernels --model 6.1 debug kasan 6.12 7.2 debug-6.12 debug-7.2
+	@scripts/check-kernels --model 6.1 debug kasan 6.12 7.2 debug-6.12 debug-7.2
 
 host_tests := tests/selftest tests/vm/selftest tests/bench/selftest \
 	tests/host/test_errnos $(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
@@ -118,11 +118,11 @@ fuzz: deps
 #:            debug-6.12 and debug-7.2 together, or on KERNEL='X Y': at least 95 % of
 #:            lines; the rest is in build/coverage/uncovered.md
 coverage: deps
-	tests/coverage $(addprefix --kernel ,$(KERNEL)) $(COVERAGE_ARGS)
+	scripts/coverage $(addprefix --kernel ,$(KERNEL)) $(COVERAGE_ARGS)
 
-#: model      verify the SPIN models of docs/model/, and that their mutants fail
+#: model      verify the SPIN models of model/, and that their mutants fail
 model: deps
-	docs/model/run
+	model/run
 
 #: bench      the view against its rivals, by time and by instructions, into
 #:            build/bench/ (BENCH_ARGS='--only unmap-page --mode icount')
@@ -141,7 +141,7 @@ bench-window: deps
 
 #: lint       compiler warnings (W=1), sparse, checkpatch and kernel-doc on the driver
 lint: deps
-	@tests/lint $(guest)
+	@scripts/lint $(guest)
 
 #: shell      a shell in the guest, with the module loaded
 shell: deps
@@ -150,7 +150,7 @@ shell: deps
 
 #: deps       install the Debian packages that all this needs, if any is missing
 deps:
-	@tests/deps
+	@scripts/deps
 
 #: install    install the module for the running kernel, and the library below
 #:            PREFIX (default /usr/local)

@@ -47,7 +47,7 @@
  * memview.lock is held for a bounded piece of work (R7): nothing may reclaim
  * memory, fault, zap or sleep under it. No lock of ours is held across a zap but
  * ops_lock, which neither faults nor invalidations take; and no i_mmap_rwsem is
- * taken by it (trap 21 of docs/rules.md). docs/model/locks.pml has all of this.
+ * taken by it (trap 21 of docs/rules.md). model/locks.pml has all of this.
  */
 #ifndef _MEMVIEW_H
 #define _MEMVIEW_H

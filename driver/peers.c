@@ -282,7 +282,7 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 		 * of notifiers may hold, and what other notifiers of the peer's
 		 * take, KVM's mmu_lock say: these never wait for a notifier.
 		 * Recursion ends in memview_source_invalidate(). In
-		 * docs/model/locks.pml it is inline zap().
+		 * model/locks.pml it is inline zap().
 		 */
 		if (nested)
 			lockdep_off();

@@ -235,7 +235,7 @@ static void the_device_page_has_every_ioctl_of_the_uapi_header(void **state)
 		" \"$uapi/linux/memory-view.h\" | grep -v 'MAP_RIGHTS' > want;"
 		"test $(wc -l < want) -eq 12;"
 		"for i in $(cat want); do"
-		" grep -q \"^\\.SS $i\\$\" \"$src/man/memory-view.4\""
+		" grep -q \"^\\.SS $i\\$\" \"$src/../man/memory-view.4\""
 		" || { echo \"$i is missing\"; exit 1; }; done"), 0);
 }
 
