@@ -68,7 +68,7 @@ void memview_attachment_zap(struct memview_attachment *attachment,
  * memview_attachment_find - the view's newest attachment, if it serves for a new range
  * @view: the view
  * @controller: the controller of the view and of the caller
- * @op: what to map
+ * @op: the map operation
  *
  * The next range is likely to map the file where the one before did. Then neither
  * the source nor the attachment need be looked up under their locks.
@@ -177,7 +177,10 @@ memview_attachment_get(struct memview *view, struct memview_source *source,
 	return attachment;
 }
 
-/* Lists an attachment, found without a lock, that has lost its last range since. */
+/*
+ * Lists @attachment again, if it has lost its last range since it was found without a
+ * lock. Return: the view's attachment to its source, which may be another
+ */
 struct memview_attachment *
 memview_attachment_relist(struct memview *view,
 			  struct memview_attachment *attachment)

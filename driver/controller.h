@@ -15,7 +15,7 @@
  * @mm: held by mmgrab() only: a view must not keep a dead VMM's memory
  * @make_lock: held while a source is made, outside the mmap_lock. Waits for it
  *	are killable; finding or ending a source does not need it.
- * @lock: the lists and memview_source.users. A spinlock, innermost.
+ * @lock: protects the lists and memview_source.users. A spinlock, innermost.
  * @sources: the sources that can be found, by inode, most recently used first
  * @nr_sources: entries of @sources
  * @idle: sources without a use, longest idle first

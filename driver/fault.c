@@ -747,7 +747,7 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 static vm_fault_t memview_fault_try(struct memview_fault *fault,
 				    struct mm_struct *mm)
 {
-	/* A controller that maps its own view holds it, but with a VMA lock. */
+	/* Held already in the controller's own fault, if not under a VMA lock. */
 	bool locked = fault->vmf->vma->vm_mm == mm &&
 		      !(fault->vmf->flags & FAULT_FLAG_VMA_LOCK);
 	vm_fault_t ret;

@@ -22,7 +22,7 @@ struct memview_debt *memview_fault_debt(struct memview_fault *fault,
 	return current->mm == mm ? NULL : &fault->debt;
 }
 
-/* Between memview_charge_begin() and memview_charge_end(). */
+/* To be called between memview_charge_begin() and memview_charge_end(). */
 vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
 				  unsigned long source_addr, unsigned int flags)
 {

@@ -647,7 +647,7 @@ static const struct memview_ioctl_desc {
 	bool returns;		/* writes to the argument */
 	bool commits;		/* has changed something: no error afterwards (R5) */
 	bool explains;		/* writes to the argument on failure, too */
-	bool ring;		/* by io_uring, too: obeys @nowait */
+	bool ring;		/* io_uring can call it: obeys @nowait */
 	long (*fn)(struct memview *view, void *arg, bool nowait);
 } memview_ioctls[] = {
 	[_IOC_NR(MEMVIEW_GET_INFO)] = {
@@ -768,7 +768,7 @@ static int memview_call_arg(const struct memview_call *call, void *arg,
  * @view: the view
  * @call: the call
  *
- * Return: what the ioctl returns; -EAGAIN when it would have to wait
+ * Return: the result of the ioctl; -EAGAIN when it would have to wait
  */
 long memview_call(struct memview *view, const struct memview_call *call)
 {

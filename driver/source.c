@@ -8,10 +8,10 @@
  * map files only through sources, so a page is in a peer only while it is in the
  * source's page table (R3): nothing is pinned, and mmap(2) has made its checks.
  *
- * The mapping is in the controller's hands, who may unmap it or put something
- * else there. Faults trust a source only after memview_source_vma() has checked
- * it under the controller's mmap_lock. So an adopted mapping, which is the
- * controller's own, needs no further check.
+ * The controller owns the mapping: it may unmap it or put something else there.
+ * Faults trust a source only after memview_source_vma() has checked it under the
+ * controller's mmap_lock. So a mapping that the controller has made itself, an
+ * adopted one, needs no further check.
  */
 
 #include <linux/delay.h>
@@ -395,8 +395,8 @@ static bool memview_vma_shows(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * Can this mapping be a source? Not at address 0: there mprotect(2) can begin an
- * invalidation that never ends, and faults would wait for it.
+ * Can this mapping be a source? Not at address 0: there mprotect(2) starts an
+ * invalidation without notifying its end, and faults would wait for it.
  */
 static bool memview_vma_is_fit(struct vm_area_struct *vma)
 {
@@ -506,8 +506,8 @@ static int memview_adopt_check_vma(const struct memview_table_op *op,
 
 /**
  * memview_adopt_check - can the mapping at op->addr be adopted?
- * @mm: the controller's, whose mmap_lock is held
- * @op: what to map
+ * @mm: the controller's, with its mmap_lock held
+ * @op: the map operation
  * @vm_file: the file that all VMAs must have; NULL: any that op->file can show
  * @source: written: vm_file, not held, start, first and last; or NULL. It covers the
  *	whole VMAs and not only the span, so that later ranges find it, too.
@@ -1052,7 +1052,7 @@ memview_source_make(struct memview_controller *controller,
 /**
  * memview_source_find - find an existing source for a new range
  * @controller: of the current process
- * @op: what to map
+ * @op: the map operation
  *
  * Return: the source, with a use: memview_source_unuse(); or NULL
  */
@@ -1069,7 +1069,7 @@ memview_source_find(struct memview_controller *controller,
  * memview_source_acquire - get the source that a new range is to map
  * @controller: of the current process
  * @source: result of memview_source_find(); NULL: makes or adopts one
- * @op: what to map
+ * @op: the map operation
  * @nowait: -EAGAIN rather than wait for a lock, or for a file system
  *
  * Context: no lock is held: mapping a file can be made to wait for ever. Can be

@@ -7,7 +7,7 @@
 
 /**
  * enum memview_table_op_kind - kinds of table operations
- * @MEMVIEW_TABLE_OP_MAP: maps a file, with MEMVIEW_MAP_REPLACE over what is there
+ * @MEMVIEW_TABLE_OP_MAP: maps a file, with MEMVIEW_MAP_REPLACE over existing ranges
  * @MEMVIEW_TABLE_OP_UNMAP: removes all ranges of a span
  * @MEMVIEW_TABLE_OP_PROTECT: gives a span other flags
  * @MEMVIEW_TABLE_OP_RESIZE: sets the size of the view to @first pages
@@ -21,13 +21,13 @@ enum memview_table_op_kind {
 
 /**
  * struct memview_table_op - a table operation
- * @kind: what to do
+ * @kind: kind of the operation
  * @flags: MEMVIEW_MAP_* of MAP_FD or PROTECT
  * @first: first page in the view
  * @last: last page in the view
  * @file_first: page of @file that @first is to map
- * @addr: with MEMVIEW_MAP_ADOPT: where the controller has @file_first mapped
- * @cookie: of the range to map
+ * @addr: with MEMVIEW_MAP_ADOPT: the controller's address of @file_first
+ * @cookie: the controller's name for the new range
  * @file: file to map, of a kind that can be mapped; held by the caller
  * @source: source of @file, found without ops_lock; kept by @uses_source of this or
  *	of an earlier operation of the same update

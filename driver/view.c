@@ -237,7 +237,7 @@ void memview_revoke(struct memview *view)
 	memview_ops_unlock(view);
 }
 
-/* The same. When killed, leaves it to the holder of ops_lock and returns -EINTR. */
+/* As memview_revoke(). When killed, -EINTR: the holder of ops_lock revokes. */
 int memview_revoke_killable(struct memview *view)
 {
 	WRITE_ONCE(view->revoking, true);
@@ -249,7 +249,7 @@ int memview_revoke_killable(struct memview *view)
 }
 
 /*
- * The same, unless it would have to wait for another operation. With
+ * As memview_revoke(), unless it would have to wait for another operation. With
  * memview.revoking set, that operation revokes in memview_ops_unlock().
  */
 bool memview_try_revoke(struct memview *view)

@@ -18,8 +18,8 @@
  * @controller_node: in memview_controller.views, or memview_controller.orphans
  * @spare: ranges for the next operation, by change_next; under @ops_lock
  * @nr_spare: entries of @spare
- * @lock: table against invalidations, and faults that insert; a spinlock, held
- *	for a bounded piece of work
+ * @lock: protects the table against invalidations and faults that insert; a spinlock,
+ *	held for a bounded piece of work
  * @table: the ranges, by page of the view
  * @attachments: to the sources that the ranges map, most recent first. A reader
  *	without memview.lock, under RCU, looks at the first entry only.
