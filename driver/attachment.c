@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Attachments: what ties the ranges of one view to one source. An invalidation finds
- * the views of a source by them, and in each view the ranges.
+ * Attachments: each ties the ranges of one view to one source. By them an invalidation
+ * finds the views of a source, and in each view the ranges.
  */
 
 #include <linux/rculist.h>
@@ -19,9 +19,9 @@
 #define MEMVIEW_ZAP_SPANS 8
 
 /*
- * Zaps what one view has mapped of a span of the file. Faults in flight either see
- * the new sequence number, or have inserted what we now zap (R2): see peers.c for
- * pages; huge entries are made under the lock that is taken here.
+ * Zaps the pages of one view that map a span of the file. A fault in flight either
+ * sees the new sequence number, or has inserted its entries before the zap (R2): see
+ * peers.c for pages; huge entries are made under memview.lock, which is taken here.
  */
 void memview_attachment_zap(struct memview_attachment *attachment,
 			    pgoff_t first, pgoff_t last)
@@ -41,7 +41,7 @@ void memview_attachment_zap(struct memview_attachment *attachment,
 		pgoff_t to = min(memview_range_file_last(range), last);
 
 		if (nr == MEMVIEW_ZAP_SPANS) {
-			/* Too many to go through: all of the view. */
+			/* Too many spans: zap all of the view. */
 			spans[0].first = 0;
 			spans[0].last = ULONG_MAX >> PAGE_SHIFT;
 			nr = 1;
@@ -51,7 +51,7 @@ void memview_attachment_zap(struct memview_attachment *attachment,
 		spans[nr].last = range->first + (to - file_first);
 		nr++;
 	}
-	/* Out of the index already, perhaps not yet out of the page tables. */
+	/* Ranges gone from the index, whose entries may not be zapped yet. */
 	spans[nr].first = READ_ONCE(view->pending_first);
 	spans[nr].last = view->pending_last;
 	if (spans[nr].first <= spans[nr].last)
@@ -67,8 +67,8 @@ void memview_attachment_zap(struct memview_attachment *attachment,
 /**
  * memview_attachment_find - the view's newest attachment, if it serves for a new range
  * @view: the view
- * @controller: its controller's, which is the caller's
- * @op: what to map
+ * @controller: the controller of the view and of the caller
+ * @op: the map operation
  *
  * The next range is likely to map the file where the one before did. Then neither
  * the source nor the attachment need be looked up under their locks.
@@ -83,14 +83,14 @@ memview_attachment_find(struct memview *view,
 	struct memview_source *source;
 	struct memview_attachment *attachment;
 
-	/* Each span that is to be adopted is looked at. */
+	/* Each span to adopt is checked: memview_source_acquire(). */
 	if (op->flags & MEMVIEW_MAP_ADOPT)
 		return NULL;
 	rcu_read_lock();
 	attachment = list_first_or_null_rcu(&view->attachments,
 					    struct memview_attachment,
 					    view_node);
-	/* RCU keeps it, and its source, but not that one's files (6.12). */
+	/* RCU keeps it and its source, but not the source's files (6.12). */
 	if (attachment && !kref_get_unless_zero(&attachment->ref))
 		attachment = NULL;
 	rcu_read_unlock();
@@ -106,14 +106,17 @@ memview_attachment_find(struct memview *view,
 	return NULL;
 }
 
-/* As good as memview_attachment_get(), for who must not allocate then. */
+/*
+ * Allocates an attachment in advance, for memview_attachment_get(). NULL where the view
+ * is likely to have one already.
+ */
 struct memview_attachment *
 memview_attachment_alloc(struct memview *view, struct memview_source *source)
 {
 	struct memview_attachment *attachment;
 	bool found;
 
-	/* As a rule it is there, from the range before. */
+	/* As a rule it exists, from the range before. */
 	spin_lock(&source->lock);
 	attachment = list_first_entry_or_null(&source->attachments,
 					      struct memview_attachment,
@@ -127,12 +130,10 @@ memview_attachment_alloc(struct memview *view, struct memview_source *source)
 }
 
 /**
- * memview_attachment_get - what a new range is to be attached to
+ * memview_attachment_get - find or make the view's attachment to a source
  * @view: its ops_lock is held
- * @source: used by the caller
- * @spare: of memview_attachment_alloc(), NULL or taken
- *
- * Finds or makes the view's attachment to the source.
+ * @source: the source, of which the caller holds a use
+ * @spare: result of memview_attachment_alloc(), or NULL; NULL afterwards if used
  *
  * Return: an attachment with a reference, or NULL without memory
  */
@@ -151,7 +152,7 @@ memview_attachment_get(struct memview *view, struct memview_source *source,
 		}
 	}
 
-	/* It was there, and went before we had the lock: not often. */
+	/* No spare: it existed, and went before we had the lock, which is rare. */
 	attachment = *spare ?:
 			      kzalloc(sizeof(*attachment),
 				      GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
@@ -169,14 +170,17 @@ memview_attachment_get(struct memview *view, struct memview_source *source,
 	spin_lock(&source->lock);
 	list_add(&attachment->source_node, &source->attachments);
 	spin_unlock(&source->lock);
-	/* Where the next operation of the same operation finds it. */
+	/* Here the next operation of the same update finds it. */
 	spin_lock(&view->lock);
 	list_add_rcu(&attachment->view_node, &view->attachments);
 	spin_unlock(&view->lock);
 	return attachment;
 }
 
-/* As one found without a lock, which may have lost its last range since. */
+/*
+ * Lists @attachment again, if it has lost its last range since it was found without a
+ * lock. Return: the view's attachment to its source, which may be another
+ */
 struct memview_attachment *
 memview_attachment_relist(struct memview *view,
 			  struct memview_attachment *attachment)
@@ -215,13 +219,13 @@ static void memview_attachment_release(struct kref *ref)
 	memview_source_put(source);
 }
 
-/* Sleeps in no case: an invalidation may have the last reference. */
+/* Never sleeps: an invalidation may have the last reference. */
 void memview_attachment_put(struct memview_attachment *attachment)
 {
 	kref_put(&attachment->ref, memview_attachment_release);
 }
 
-/* Drops what memview_attachment_get() gave; what got no range leaves the view. */
+/* Drops a reference of memview_attachment_get(); without ranges it leaves the view. */
 void memview_attachment_done(struct memview_attachment *attachment)
 {
 	lockdep_assert_held(&attachment->view->lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What ties the ranges of a view to a source. */
+/* Attachments: each ties the ranges of a view to a source. */
 #ifndef _MEMVIEW_ATTACHMENT_H
 #define _MEMVIEW_ATTACHMENT_H
 
@@ -11,15 +11,15 @@
  *	that looks at it
  * @view: held
  * @source: held
- * @source_node: in memview_source.attachments, until the very end: whoever walks
- *	that list holds a reference of the entry it stands on
+ * @source_node: in memview_source.attachments, until the last reference goes: a walk
+ *	of that list holds a reference of its current entry
  * @view_node: in memview.attachments, under memview.lock, while it has ranges or
  *	an operation is about to give it some
  * @in_use: a reference is held for @ranges
  * @ranges: reverse index by page of the file, under memview.lock; for
  *	invalidations, which arrive by file offset
  * @nr_ranges: entries of @ranges
- * @rcu: the end of the object: look-ups without memview.lock may be at it
+ * @rcu: freed after a grace period, for look-ups without memview.lock
  */
 struct memview_attachment {
 	struct kref ref;

@@ -6,11 +6,11 @@
 #include "memview.h"
 
 /**
- * struct memview_call - an operation, as it was called
+ * struct memview_call - a call of an operation
  * @cmd: number of the ioctl
  * @uarg: its argument in user space; or
  * @karg: a copy of it that the caller has made, to which nothing is written
- * @ring: by io_uring, which not all can be
+ * @ring: called by io_uring, which some operations do not support
  * @nowait: -EAGAIN rather than wait
  */
 struct memview_call {

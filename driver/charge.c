@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who pays for the memory of a source: its controller (R9), whoever has touched it
- * first. That is what set_active_memcg() does, as far as limits go that refuse or
- * reclaim (memory.max). memory.high slows down those who allocate, and the core
- * looks for them in the cgroup of their own address space; so what it would do to
- * the controller, we do to the peer, where it holds no lock.
+ * Memory of a source is charged to its controller (R9), whoever touches it first.
+ * set_active_memcg() does that for limits that refuse or reclaim (memory.max).
+ * memory.high throttles the task that allocates, by the cgroup of its own address
+ * space; so we throttle the peer as the core would throttle the controller, where
+ * the peer holds no lock.
  */
 
 #include <linux/math64.h>
@@ -19,19 +19,19 @@
 
 #ifdef CONFIG_MEMCG
 
-/* The most, and the least, that the core lets somebody wait in one go. */
+/* The longest and the shortest wait that the core imposes at a time. */
 #define MEMVIEW_HIGH_DELAY_MAX	(2UL * HZ)
 #define MEMVIEW_HIGH_DELAY_MIN	(HZ / 100)
 
-/* As the core has it, in calculate_high_delay(). */
+/* The same as in the core, in calculate_high_delay(). */
 #define MEMVIEW_HIGH_PRECISION	20
 #define MEMVIEW_HIGH_SCALING	14
 
-/* How often it is looked whether reclaim has helped. */
+/* Time between checks whether reclaim has helped. */
 #define MEMVIEW_HIGH_STEP	(HZ / 50 + 1)
 
 /**
- * memview_charge_begin - what is allocated from here on is the controller's
+ * memview_charge_begin - charge allocations to the controller from here on
  * @charge: for memview_charge_end()
  * @mm: of the controller
  */
@@ -44,9 +44,9 @@ void memview_charge_begin(struct memview_charge *charge, struct mm_struct *mm)
 
 /**
  * memview_charge_end - the end of memview_charge_begin()
- * @charge: what was begun
- * @debt: pages that were allocated above memory.high are added, or NULL: it is the
- *	controller itself, and pays as always
+ * @charge: from memview_charge_begin()
+ * @debt: pages that were allocated above memory.high are added; NULL: this task is the
+ *	controller's own, and is throttled by the core
  */
 void memview_charge_end(struct memview_charge *charge, struct memview_debt *debt)
 {
@@ -55,8 +55,8 @@ void memview_charge_end(struct memview_charge *charge, struct memview_debt *debt
 	set_active_memcg(charge->old);
 	if (unlikely(over_high != charge->over_high) && debt) {
 		/*
-		 * Fewer: so many that the core could not wait for the way to
-		 * user mode, and has paid with our own cgroup's time.
+		 * Fewer: there were so many that the core did not wait for the
+		 * return to user mode, and has throttled us by our own cgroup.
 		 */
 		debt->pages += over_high > charge->over_high ?
 			       over_high - charge->over_high :
@@ -70,7 +70,7 @@ void memview_charge_end(struct memview_charge *charge, struct memview_debt *debt
 	mem_cgroup_put(charge->memcg);
 }
 
-/* In 2^-MEMVIEW_HIGH_PRECISION of memory.high, the worst of a cgroup and above. */
+/* Worst excess over memory.high up to the root, in 2^-MEMVIEW_HIGH_PRECISION of it. */
 static u64 memview_charge_overage(struct mem_cgroup *memcg)
 {
 	u64 worst = 0;
@@ -100,15 +100,15 @@ static unsigned long memview_charge_delay(struct mem_cgroup *memcg,
 }
 
 /**
- * memview_debt_pay - wait for what was allocated above memory.high
- * @debt: what memview_charge_end() has noted; nothing is left of it
+ * memview_debt_pay - wait for memory that was allocated above memory.high
+ * @debt: from memview_charge_end(); empty afterwards
  * @state: TASK_KILLABLE, or TASK_INTERRUPTIBLE
  *
- * As mem_cgroup_handle_over_high(), but for the reclaim, which is done by the
- * cgroup's own work item, that allocations in interrupts have.
+ * Like mem_cgroup_handle_over_high(), but the cgroup's work item for allocations in
+ * interrupts does the reclaim.
  *
- * Context: no lock is held, and no address space in use. Ended by signals as @state
- * has it.
+ * Context: no lock is held, and no address space in use. Signals end it according to
+ * @state.
  */
 void memview_debt_pay(struct memview_debt *debt, unsigned int state)
 {
@@ -127,7 +127,7 @@ void memview_debt_pay(struct memview_debt *debt, unsigned int state)
 	memview_debt_drop(debt);
 }
 
-/* What this task owes its own cgroup, in the middle of a long call. */
+/* Pays this task's debt to its own cgroup, in the middle of a long call. */
 void memview_charge_pay(void)
 {
 	struct memview_debt debt = {
@@ -139,7 +139,7 @@ void memview_charge_pay(void)
 	memview_debt_pay(&debt, TASK_INTERRUPTIBLE);
 }
 
-/* It cannot be paid: whoever has it holds a lock that is not ours to drop. */
+/* For a debt that cannot be paid: the task holds a lock that is not ours to drop. */
 void memview_debt_drop(struct memview_debt *debt)
 {
 	mem_cgroup_put(debt->memcg);
@@ -148,12 +148,12 @@ void memview_debt_drop(struct memview_debt *debt)
 }
 
 /**
- * memview_charge_room - see to it that a page can be allocated
+ * memview_charge_room - make room for the allocation of a page
  * @mm: of the controller, who is to be charged
  * @debt: as for memview_charge_end()
  *
- * What reclaim and throttling for it take is spent here, where no lock is held, and
- * not where the page is allocated. No more than a hint.
+ * Reclaim and throttling happen here, where no lock is held, and not where the page
+ * is allocated. Best effort.
  */
 void memview_charge_room(struct mm_struct *mm, struct memview_debt *debt)
 {

@@ -13,14 +13,14 @@
 #include <linux/version.h>
 #include <linux/workqueue.h>
 
-/* 6.8 split what drivers need of io_uring from the rest. */
+/* 6.8 moved the io_uring interface for drivers to a header of its own. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
 #include <linux/io_uring.h>
 #else
 #include <linux/io_uring/cmd.h>
 #endif
 
-/* 6.5 hands drivers the whole submission. It may be in user space's memory. */
+/* 6.5 passes drivers the whole submission. It may be in user space's memory. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 #define memview_uring_data(uring_cmd) ((uring_cmd)->cmd)
 #else
@@ -41,24 +41,24 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 }
 #endif
 
-/* 7.1 renamed zap_vma_ptes() after what it is for. */
+/* 7.1 renamed zap_vma_ptes(). */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 1, 0)
 #define zap_vma_ptes zap_special_vma_range
 #endif
 
 /*
- * Has what raises MMU_NOTIFY_UNMAP for a mapping of @file unmapped it?
+ * Does an MMU_NOTIFY_UNMAP for a mapping of @file mean that it is unmapped?
  *
  * On 6.12 and 7.2 only unmap_vmas() and move_page_tables() raise it (and the OOM
  * reaper of 6.12, which cannot wait). Before 6.3 hugetlb does, too, whenever it
  * empties page tables: __unmap_hugepage_range(), for each hole that is punched,
  * each truncation, each MADV_DONTNEED. All its callers (__unmap_hugepage_range_final(),
  * hugetlb_vmdelete_list(), hugetlb_unmap_file_folio(), unmap_ref_private()) hold the
- * i_mmap_rwsem of the file for writing, in the task that tells. unmap_vmas() and
- * move_page_tables() are called with no i_mmap_rwsem held, by all that unmap; where
- * the former comes to hugetlb's function, for the second time, it has told of all
- * that it unmaps already. The owner of a lock that the task itself holds for writing
- * is the task; that of no other lock is (a reader leaves a mark in the lowest bit).
+ * i_mmap_rwsem of the file for writing, in the task that calls the notifiers.
+ * unmap_vmas() and move_page_tables() are always called without an i_mmap_rwsem;
+ * before unmap_vmas() gets to hugetlb's function, which notifies again, it has
+ * notified of its whole span. sem->owner is the task only if the task itself holds
+ * the lock for writing (a reader leaves a mark in the lowest bit).
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0) && !defined(CONFIG_PREEMPT_RT)
 static inline bool memview_range_unmaps(const struct mmu_notifier_range *range,
@@ -76,7 +76,7 @@ static inline bool memview_range_unmaps(const struct mmu_notifier_range *range,
 }
 #endif
 
-/* 6.5 tells files below from those of users; until then they have one path. */
+/* 6.5 gave lower files of a stacked file system a second path, the user's. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 static inline const struct path *file_user_path(const struct file *file)
 {
@@ -91,7 +91,7 @@ static inline const struct path *file_user_path(const struct file *file)
 #define memview_ptep_get(ptep) ptep_get(ptep)
 #endif
 
-/* 6.7 counts the pages of hugetlb files, which were huge ones before. */
+/* 6.7 indexes hugetlb files by page; before, by huge page. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
 #define memview_hugetlb_index(vma, page) \
 	((page) >> huge_page_order(hstate_file((vma)->vm_file)))
@@ -106,8 +106,8 @@ static inline void vma_end_read(struct vm_area_struct *vma) {}
 #endif
 
 /*
- * 6.12 can keep the free list's pointer inside of objects that are typesafe by
- * RCU. Before it takes a word behind each.
+ * 6.12 can keep the free list's pointer inside the objects of a cache with
+ * SLAB_TYPESAFE_BY_RCU. Before, it takes a word behind each.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 static inline struct kmem_cache *
@@ -133,8 +133,8 @@ memview_typesafe_cache(const char *name, unsigned int size,
 #endif
 
 /*
- * Before 6.12 what is typesafe by RCU goes some time after kmem_cache_destroy(),
- * and until then a module that is loaded again finds its name taken.
+ * Before 6.12 a SLAB_TYPESAFE_BY_RCU cache is freed some time after
+ * kmem_cache_destroy(); until then a module that is loaded again finds its name taken.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #define memview_caches_destroyed() flush_scheduled_work()
@@ -149,7 +149,7 @@ memview_typesafe_cache(const char *name, unsigned int size,
 #define memview_idmap_t struct mnt_idmap
 #endif
 
-/* 6.17 marks what alloc_anon_inode() makes as having no type; ours have one. */
+/* 6.17 marks inodes of alloc_anon_inode() as having no type; ours have one. */
 #ifndef S_ANON_INODE
 #define S_ANON_INODE 0
 #endif
@@ -162,8 +162,8 @@ memview_typesafe_cache(const char *name, unsigned int size,
 
 /*
  * The same for 1 GiB. Before 7.2 userfaultfd lets any mapping be registered for
- * asynchronous write protection, and who takes that back from a PUD entry gets
- * change_huge_pud() to warn: any peer could. 7.2 refuses VM_PFNMAP mappings.
+ * asynchronous write protection, and removing that from a PUD entry makes
+ * change_huge_pud() warn: any peer could do it. 7.2 refuses VM_PFNMAP mappings.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0)
 #define MEMVIEW_HUGE_PUD 0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Controllers: address spaces that lend memory. One has the sources that its ranges
- * show, those that are idle for a while, and the views that end with it (R4).
+ * Controllers: address spaces that lend memory. A controller has the sources that
+ * ranges map, idle ones for a while, and the views that end with it (R4).
  */
 
 #include <linux/delay.h>
@@ -15,12 +15,12 @@
 #include "source.h"
 #include "view.h"
 
-/* Time for an idle source to be used again, for one that is re-mapped. */
+/* Time that an idle source is kept, for a range that is mapped again. */
 #define MEMVIEW_IDLE_TIME (HZ / 10)
 
 /*
- * Has the controller a source to end now? With @all, each that is idle; else those
- * that have been so for long enough. To be put, or to be given back.
+ * Takes an idle source off the lists, to be put or to be given back. With @all, any;
+ * else one that has been idle for long enough.
  */
 static struct memview_source *
 memview_controller_take_idle(struct memview_controller *controller, bool all)
@@ -53,13 +53,13 @@ static void memview_controller_give_back(struct memview_controller *controller,
 
 /**
  * memview_controller_collect - end the controller's idle sources
- * @controller: the controller's, or NULL
- * @all: those too that have not been idle for long
- * @wait: those too that it takes a wait to unmap; else they are left to the next call
+ * @controller: the controller, or NULL
+ * @all: also sources that have not been idle for long
+ * @wait: also sources whose unmapping waits; else they are left to the next call
  *
- * Nobody else can: to unmap can be made to wait for ever, by the controller or by
- * its userfaultfds, and what waits elsewhere would keep the controller's memory
- * (R4), or the others' work (R8).
+ * Only the controller itself unmaps: the wait can be made endless by the controller
+ * or its userfaultfds, and in a worker it would keep the controller's memory (R4)
+ * or delay other controllers' work (R8).
  *
  * Context: no lock is held. Does nothing in another process.
  */
@@ -82,7 +82,7 @@ void memview_controller_collect(struct memview_controller *controller, bool all,
 		memview_controller_give_back(controller, source);
 }
 
-/* Has the next call of the controller something to wait for at its end? */
+/* Would the controller's next call end a source, which may wait? */
 bool memview_controller_is_due(struct memview_controller *controller)
 {
 	struct memview_source *source;
@@ -100,8 +100,8 @@ bool memview_controller_is_due(struct memview_controller *controller)
 }
 
 /**
- * memview_controller_drop_idle - end what no range needs any more, now
- * @view: a view of the caller, or one that is nobody's yet
+ * memview_controller_drop_idle - end all idle sources now
+ * @view: a view of the caller, or one without a controller yet
  *
  * Return: 0, -EIO, or -EINTR
  */
@@ -142,16 +142,16 @@ static void memview_controller_release(struct kref *ref)
 	kfree(controller);
 }
 
-/* Sleeps in no case. */
+/* Never sleeps. */
 void memview_controller_put(struct memview_controller *controller)
 {
 	kref_put(&controller->ref, memview_controller_release);
 }
 
 /**
- * memview_controller_add - make a view one of the controller's: it dies with it (R4)
+ * memview_controller_add - give a view its controller, with which it ends (R4)
  * @controller: of the current process, so it does not end now
- * @view: has none; its ops_lock is held
+ * @view: a view without a controller; its ops_lock is held
  */
 void memview_controller_add(struct memview_controller *controller,
 			    struct memview *view)
@@ -162,7 +162,7 @@ void memview_controller_add(struct memview_controller *controller,
 	spin_lock(&controller->lock);
 	list_add(&view->controller_node, &controller->views);
 	spin_unlock(&controller->lock);
-	/* Who looks without the lock finds all of the controller. */
+	/* Readers without the lock see an initialised controller. */
 	smp_store_release(&view->controller, controller);
 }
 
@@ -174,7 +174,7 @@ void memview_controller_remove(struct memview_controller *controller,
 	spin_unlock(&controller->lock);
 }
 
-/* No source is kept any more. Nothing is unmapped. */
+/* Drops the idle sources, and lets none become idle again. Unmaps nothing. */
 static void memview_controller_end(struct memview_controller *controller)
 {
 	struct memview_source *source;
@@ -201,9 +201,9 @@ memview_controller_of(struct memview_mm *space)
 
 /**
  * memview_controller_exit_mm - an address space ends
- * @space: which
+ * @space: the address space
  *
- * Its views are revoked, by work: here a notifier is being told.
+ * Its views are revoked by work items, because this runs in a notifier.
  */
 void memview_controller_exit_mm(struct memview_mm *space)
 {
@@ -225,7 +225,7 @@ void memview_controller_exit_mm(struct memview_mm *space)
 	memview_controller_put(controller);
 }
 
-/* The controller of this process's address space, with a reference, or NULL. */
+/* Return: the controller of this process's address space, with a reference, or NULL */
 struct memview_controller *memview_controller_find_current(void)
 {
 	struct memview_mm *space = memview_mm_find(current->mm);
@@ -239,11 +239,12 @@ struct memview_controller *memview_controller_find_current(void)
 }
 
 /**
- * memview_controller_get_current - the controller of this process's address space
+ * memview_controller_get_current - find or make this process's controller
  * @nowait: -EAGAIN rather than make one
  *
  * Context: no lock is held; can be killed.
- * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR, -EAGAIN
+ * Return: the controller of this address space, with a reference, or -ENOMEM, -EINTR,
+ * -ERESTARTNOINTR, -EAGAIN
  */
 struct memview_controller *memview_controller_get_current(bool nowait)
 {
@@ -277,7 +278,7 @@ struct memview_controller *memview_controller_get_current(bool nowait)
 	spin_lock(&space->lock);
 	found = space->controller;
 	if (!found || !kref_get_unless_zero(&found->ref)) {
-		/* One that is on its way out does not look back. */
+		/* @found, if any, is being released, and leaves ours in place. */
 		space->controller = controller;
 		found = NULL;
 	}
@@ -290,8 +291,8 @@ struct memview_controller *memview_controller_get_current(bool nowait)
 }
 
 /*
- * The module goes. No view is left; what is idle stays mapped where it is, as the
- * plain mapping of a file that it is.
+ * The module is unloaded. No view is left; idle sources stay mapped, as plain mappings
+ * of files.
  */
 void memview_controllers_exit(void)
 {
@@ -306,7 +307,7 @@ void memview_controllers_exit(void)
 			memview_controller_put(controller);
 		}
 		memview_mm_put(space);
-		/* An invalidation may be at it. */
+		/* An invalidation may hold a reference. */
 		schedule_timeout_uninterruptible(1);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Address spaces that lend memory. */
+/* Controllers: address spaces that lend memory. */
 #ifndef _MEMVIEW_CONTROLLER_H
 #define _MEMVIEW_CONTROLLER_H
 
@@ -9,27 +9,27 @@
 #define MEMVIEW_SOURCE_HASH_BITS 6
 
 /**
- * struct memview_controller - a controller's address space, mirrored
+ * struct memview_controller - an address space that lends memory
  * @ref: held by its views and sources
  * @space: held; its notifier tells of the end of @mm
  * @mm: held by mmgrab() only: a view must not keep a dead VMM's memory
- * @make_lock: sources are being made, outside the mmap_lock. Whoever waits for it
- *	can be killed; to find or to end a source it is not needed.
- * @lock: the lists and memview_source.users. A spinlock, innermost.
- * @sources: those that can be found, by inode, most recently used first
- * @nr_sources: how many they are
- * @idle: those of them that nobody uses, longest idle first
- * @views: what the end of the address space revokes
- * @orphans: those of them that it is being revoked with
- * @ended: that has come: nothing is kept for later
+ * @make_lock: held while a source is made, outside the mmap_lock. Waits for it
+ *	are killable; finding or ending a source does not need it.
+ * @lock: protects the lists and memview_source.users. A spinlock, innermost.
+ * @sources: the sources that can be found, by inode, most recently used first
+ * @nr_sources: entries of @sources
+ * @idle: sources without a use, longest idle first
+ * @views: the views that the end of the address space revokes
+ * @orphans: views whose revocation at that end has been queued
+ * @ended: the address space has ended: no idle source is kept
  */
 struct memview_controller {
 	struct kref ref;
 	struct memview_mm *space;
 	struct mm_struct *mm;
-	struct mutex make_lock; /* sources are being made */
+	struct mutex make_lock; /* making a source */
 
-	spinlock_t lock; /* what follows; innermost */
+	spinlock_t lock; /* the fields below; innermost */
 	struct hlist_head sources[1 << MEMVIEW_SOURCE_HASH_BITS];
 	unsigned int nr_sources;
 	struct list_head idle;

@@ -3,14 +3,14 @@
  * A peer's page fault.
  *
  *   1. look up the range, under RCU
- *   2. snapshot a window of the source around the page, and have the source
- *      fault in the page itself where that is needed
+ *   2. snapshot a window of the source around the page; where the page itself is
+ *      missing or lacks W, fault it in the source first
  *   3. under the lock of the page table, re-validate and insert (R2)
  *
  * The controller's mmap_lock is only tried while the peer's is held: two
- * processes that view each other would deadlock. When it is not to be had, or
- * the source's fault has to wait, the peer's lock is dropped first, and the
- * fault comes again.
+ * processes that view each other would deadlock. When the trylock fails, or the
+ * source's fault has to wait, the peer's lock is dropped first, and the fault is
+ * retried.
  */
 
 #include <linux/file.h>
@@ -41,12 +41,12 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-/* Collisions with invalidations before the peer goes round by user space. */
+/* Collisions with invalidations before the fault returns and is raised again. */
 #define MEMVIEW_FAULT_TRIES	16
 
 static struct kmem_cache *memview_fault_cache;
 
-/* What has a constructor is not zeroed for each fault (init_on_alloc). */
+/* init_on_alloc does not zero objects with a constructor for each fault. */
 static void memview_fault_ctor(void *object)
 {
 	memset(object, 0, sizeof(struct memview_fault));
@@ -73,7 +73,7 @@ void memview_fault_exit(void)
 static vm_fault_t memview_fault_deny(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
-	/* Our own cannot go away; what else is set to it may as well win. */
+	/* Our own cannot go away; a race with sigaction(2) is harmless. */
 	struct sighand_struct *sighand =
 		rcu_dereference_protected(current->sighand, true);
 	struct kernel_siginfo info;
@@ -85,7 +85,7 @@ static vm_fault_t memview_fault_deny(struct memview_fault *fault)
 		return VM_FAULT_SIGSEGV;
 
 #ifdef CONFIG_X86
-	/* What a handler finds in its ucontext. */
+	/* The signal handler finds these in its ucontext. */
 	current->thread.trap_nr = X86_TRAP_PF;
 	current->thread.cr2 = vmf->real_address;
 	current->thread.error_code = X86_PF_PROT | X86_PF_USER |
@@ -100,7 +100,7 @@ static vm_fault_t memview_fault_deny(struct memview_fault *fault)
 	return VM_FAULT_NOPAGE;
 }
 
-/* What a fault has to know of a range. */
+/* Copies the fields of a range that a fault needs. */
 static void memview_fault_copy(struct memview_fault *fault,
 			       const struct memview_range *range)
 {
@@ -113,9 +113,9 @@ static void memview_fault_copy(struct memview_fault *fault,
 }
 
 /*
- * Finds the range without memview.lock, which all peers share: a fault takes it
- * once, to insert. A range that was found, and a sequence that has not moved, is as
- * good as if the lock had been held; all else is for memview_fault_find_locked().
+ * Finds the range without memview.lock, which all peers share. With table_seq even
+ * and unchanged, a range that was found is as valid as under the lock; every other
+ * case is left to memview_fault_find_locked().
  */
 static bool memview_fault_find(struct memview_fault *fault)
 {
@@ -132,7 +132,7 @@ static bool memview_fault_find(struct memview_fault *fault)
 	if (range && !(seq & 1) && !memview_changes(view, fault->vmf->pgoff)) {
 		memview_fault_copy(fault, range);
 		attachment = READ_ONCE(range->attachment);
-		/* Only then it is an attachment, and stays one under RCU. */
+		/* With the sequence unchanged it is an attachment; RCU keeps it. */
 		if (!read_seqcount_retry(&view->table_seq, seq) &&
 		    kref_get_unless_zero(&attachment->source->ref)) {
 			fault->source = attachment->source;
@@ -178,7 +178,7 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 			return ret;
 	}
 
-	/* The mapping's own rights the architecture has checked. */
+	/* The architecture has checked the rights of the mapping itself. */
 	if ((fault->write && !(fault->flags & MEMVIEW_MAP_WRITE)) ||
 	    ((vmf->flags & FAULT_FLAG_INSTRUCTION) &&
 	     !(fault->flags & MEMVIEW_MAP_EXEC)))
@@ -197,8 +197,8 @@ static vm_fault_t memview_fault_lookup(struct memview_fault *fault)
 }
 
 /*
- * The window in the source, where an invalidation must not be running when the
- * snapshot is begun: what it has not come to yet, the snapshot would have.
+ * The window in the source. No invalidation may be running in it when the snapshot
+ * begins: the snapshot would take pages that are about to be invalidated.
  */
 static void memview_fault_span(const struct memview_fault *fault,
 			       unsigned long source_addr,
@@ -226,13 +226,13 @@ static bool memview_fault_scanned(const struct mm_struct *mm)
 #endif
 
 /*
- * NUMA balancing takes the rights of entries of the source, to see who touches the
- * page. hmm_range_fault() gives the page of such an entry without HMM_PFN_VALID, and
- * of nothing else: an empty or swapped-out entry has no page, and a VMA that may not
- * be read has HMM_PFN_ERROR. The source's fault, do_numa_page(), would give back the
- * rights that the VMA has for new entries, or more, and that for one page at a time.
- * So the neighbours in the window have these rights at once. The page that faulted
- * takes the source's fault: that is the hint which NUMA balancing waits for.
+ * NUMA balancing makes entries of the source PROT_NONE, to see which task touches the
+ * page. Only for such an entry hmm_range_fault() returns a page without HMM_PFN_VALID:
+ * an empty or swapped-out entry has no page, and a VMA that may not be read has
+ * HMM_PFN_ERROR. The source's fault, do_numa_page(), would restore the rights that
+ * the VMA gives to new entries, or more, but for one page at a time. So the neighbours
+ * in the window get these rights at once. The page that faulted takes the source's
+ * fault, which is the hint that NUMA balancing waits for.
  */
 static void memview_fault_take_hints(struct memview_fault *fault,
 				     struct vm_area_struct *source_vma,
@@ -252,7 +252,7 @@ static void memview_fault_take_hints(struct memview_fault *fault,
 			fault->pfns[i] |= rights;
 }
 
-/* Of the first @nr pages of the window. */
+/* Takes a snapshot of the first @nr pages of the window. */
 static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 					 struct vm_area_struct *source_vma,
 					 unsigned long source_addr,
@@ -268,7 +268,7 @@ static vm_fault_t memview_fault_snapshot(struct memview_fault *fault,
 
 	range.end = range.start + ((unsigned long)nr << PAGE_SHIFT);
 	if (fault->huge) {
-		/* The others by memview_huge_around(), once it is good. */
+		/* memview_huge_around() adds the other blocks. */
 		range.start = source_addr;
 		range.end = source_addr + PAGE_SIZE;
 		range.hmm_pfns += fault->index;
@@ -299,9 +299,9 @@ static bool memview_fault_has(struct memview_fault *fault, unsigned long flags)
 }
 
 /*
- * There can be no huge entry: goes on by pages where the core would, by .fault,
- * and takes no lock twice for it. An entry without W the core drops first, and
- * for a PUD entry it asks for a PMD entry next.
+ * There can be no huge entry: goes on by pages where the core would call .fault next,
+ * to save taking its locks twice. But the core first drops an entry without W, and
+ * after a PUD entry it asks for a PMD entry.
  */
 static bool memview_fault_by_pages(struct memview_fault *fault)
 {
@@ -313,13 +313,13 @@ static bool memview_fault_by_pages(struct memview_fault *fault)
 }
 
 /*
- * Gets a snapshot in which the page that faulted is good enough.
+ * Gets a snapshot in which the page that faulted is valid, with W if needed.
  *
- * For read first: a read fault of the source maps the pages around as well, a
- * write fault one. Then for write, if what is there lacks W and W is needed.
+ * The source is faulted for read first: a read fault maps the pages around as
+ * well, a write fault one page. Then for write, if the entry lacks W and W is needed.
  *
- * A window that has grown is looked at only when the page itself is there: what
- * is ahead of a page that is missing is likely to be missing.
+ * The grown part of a window is looked at only when the page itself is there: the
+ * pages ahead of a missing page are likely to be missing, too.
  *
  * Context: both mmap_locks are held; @mm is the controller's.
  */
@@ -348,7 +348,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 	if (!fault->huge)
 		memview_fault_window(fault, source_vma, source_addr);
 
-	/* Of a window that has grown, no more than it takes to see the page. */
+	/* Of a window that has grown, look only up to the page first. */
 	nr = fault->nr > fault->base ? fault->index + 1 : fault->nr;
 	for (;;) {
 		ret = memview_fault_snapshot(fault, source_vma, source_addr, nr);
@@ -376,9 +376,9 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 			write = true;
 		} else if (asked) {
 			/*
-			 * It was there and has gone, or it never came: while a
-			 * userfaultfd is being closed its faults have nothing to
-			 * wait for, until the close has got this mmap_lock.
+			 * The page was there and has gone, or it never came:
+			 * faults on a userfaultfd that is being closed return
+			 * at once, until the close has got this mmap_lock.
 			 */
 			return MEMVIEW_FAULT_AGAIN;
 		} else if (memview_fault_denied(fault, source_vma,
@@ -393,7 +393,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 			continue;
 		}
 		if ((ret & VM_FAULT_ERROR) && write && !fault->write) {
-			/* Only read: a full disk must not keep it from that. */
+			/* The access only reads: a full disk must not fail it. */
 			fault->no_write = true;
 			fault->need_write = false;
 			write = false;
@@ -403,7 +403,7 @@ static vm_fault_t memview_fault_resolve(struct memview_fault *fault,
 	}
 }
 
-/* Is the range still in the table as it was found, at whatever else has changed? */
+/* Is the range still in the table as it was found, whatever else has changed? */
 static bool memview_fault_range_stands(struct memview_fault *fault)
 {
 	struct memview *view = fault->view;
@@ -431,8 +431,8 @@ static bool memview_fault_range_stands(struct memview_fault *fault)
 }
 
 /*
- * Does what the fault was resolved by still stand? Then whoever changes it from now
- * on zaps what is inserted before the lock is dropped.
+ * Re-validate snapshot and range (R2). With true, a later change zaps the entries
+ * that are inserted before the lock is dropped.
  *
  * Context: the lock of the page table that the fault is in, after a full barrier; or
  * memview.lock.
@@ -446,8 +446,8 @@ bool memview_fault_valid(struct memview_fault *fault)
 	if (READ_ONCE(fault->source->seq) != fault->seq)
 		return false;
 	/*
-	 * Dead since before the snapshot, after memview_source_vma(): what we
-	 * inserted now, invalidations would not zap.
+	 * Dead since before the snapshot, after memview_source_vma(): later
+	 * invalidations would not zap an entry that we insert now.
 	 */
 	if (READ_ONCE(fault->source->state) != MEMVIEW_SOURCE_LIVE)
 		return false;
@@ -456,13 +456,13 @@ bool memview_fault_valid(struct memview_fault *fault)
 }
 
 /**
- * memview_fault_commit - do what memview.lock and not a page table's keeps valid
+ * memview_fault_commit - re-validate, then call fault->commit, under memview.lock
  * @fault: with fault->commit
  *
- * Whoever changes what the fault was resolved by takes the lock, too, after that has
- * been published and before the zap. So the zap sees a huge entry, which, unlike a
- * page table, it looks for without a lock and passes over for good if it is not
- * there; and what debuggers read is over when the call that takes it away returns.
+ * For huge entries and debuggers' accesses. A change of the source or the range takes
+ * the lock, too, after it has been published and before its zap. So the zap sees our
+ * huge entry; it looks without a lock, and would not come back to an empty one. And
+ * a debugger's access is over when the call that takes the right away returns.
  */
 vm_fault_t memview_fault_commit(struct memview_fault *fault)
 {
@@ -482,9 +482,9 @@ static bool memview_pmd_is_table(pmd_t pmd)
 }
 
 /*
- * Makes sure that there is a page table. Where a huge entry could come instead, both
- * go in under the core's lock, and only where neither is. Nothing is held while a
- * page table is allocated: a huge entry is then not made, see memview_huge_insert().
+ * Makes sure that there is a page table. A page table and a huge entry are both made
+ * under the core's PMD lock, and only where neither is. No lock is held while a page
+ * table is allocated; mapping->tables keeps memview_huge_set() away meanwhile.
  *
  * Return: 0, VM_FAULT_NOPAGE where there is a huge entry now, VM_FAULT_OOM
  */
@@ -503,7 +503,7 @@ vm_fault_t memview_fault_table(struct memview_fault *fault)
 	if (pmd_none(*vmf->pmd)) {
 		if (vmf->prealloc_pte) {
 			mm_inc_nr_ptes(mm);
-			/* As in pmd_install(): what is in it, then where it is. */
+			/* As in pmd_install(): its content before its address. */
 			smp_wmb();
 			pmd_populate(mm, vmf->pmd, vmf->prealloc_pte);
 			vmf->prealloc_pte = NULL;
@@ -522,7 +522,7 @@ vm_fault_t memview_fault_table(struct memview_fault *fault)
 	return memview_pmd_is_table(READ_ONCE(*vmf->pmd)) ? 0 : VM_FAULT_NOPAGE;
 }
 
-/* What insertion needs and can sleep for, and the insertion. */
+/* Prepares the insertion, which may sleep for a page table, and inserts. */
 static vm_fault_t memview_fault_install(struct memview_fault *fault)
 {
 	vm_fault_t ret;
@@ -534,8 +534,8 @@ static vm_fault_t memview_fault_install(struct memview_fault *fault)
 }
 
 /*
- * Drops the peer's lock. Of the mapping, nothing else would hold view and module
- * from then on, so the file is held until we have returned.
+ * Drops the peer's lock. The mapping no longer keeps view and module then, so the
+ * file is held until we have returned.
  */
 static void memview_fault_drop(struct memview_fault *fault)
 {
@@ -553,7 +553,7 @@ static loff_t memview_fault_file_size(const struct memview_fault *fault)
 	return i_size_read(file_inode(fault->source->vm_file));
 }
 
-/* Again, without the lock being dropped; but not past a SIGKILL. */
+/* Raise the fault again, without dropping the lock; but not past a SIGKILL. */
 static vm_fault_t memview_fault_spin(void)
 {
 	return fatal_signal_pending(current) || (current->flags & PF_EXITING) ?
@@ -564,13 +564,13 @@ static vm_fault_t memview_fault_spin(void)
  * Drops the peer's lock, for a wait. The VMA may be gone then: nothing of @vmf is
  * touched any more.
  *
- * Return: 0, or, where there can be no wait, what the fault returns
+ * Return: 0; or the fault's result, where it cannot wait
  */
 static vm_fault_t memview_fault_unlock(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
 
-	/* The core comes again with the mmap_lock, which can wait. */
+	/* The core retries with the mmap_lock, and that fault can wait. */
 	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
 		memview_fault_drop(fault);
 		return VM_FAULT_RETRY;
@@ -584,10 +584,10 @@ static vm_fault_t memview_fault_unlock(struct memview_fault *fault)
 	return 0;
 }
 
-/* Waits for a table operation that is at work there; then the fault comes again. */
+/* Waits for a table operation that is changing the page; then the fault is retried. */
 static vm_fault_t memview_fault_wait_change(struct memview_fault *fault)
 {
-	/* What the core would go on with after other signals is not in user mode. */
+	/* The core would retry others in kernel mode, with the signal still pending. */
 	const unsigned int ends = FAULT_FLAG_USER | FAULT_FLAG_INTERRUPTIBLE;
 	bool interruptible = (fault->vmf->flags & ends) == ends;
 	vm_fault_t ret = memview_fault_unlock(fault);
@@ -599,8 +599,8 @@ static vm_fault_t memview_fault_wait_change(struct memview_fault *fault)
 }
 
 /*
- * Waits for an invalidation of the source, of which any task of the controller's can
- * have one running, and no lock and no address space is held up by that.
+ * Waits for an invalidation of the source. Any task of the controller can keep one
+ * running, so no lock is held and no address space in use meanwhile.
  */
 static vm_fault_t memview_fault_wait_running(struct memview_fault *fault)
 {
@@ -619,13 +619,13 @@ static vm_fault_t memview_fault_wait_running(struct memview_fault *fault)
 /*
  * Faults the page in the source, and waits for that.
  *
- * What has been waited for without the lock is asked for once more: only then do
- * file systems say what has come of it. Not so where a userfaultfd would be waited
- * for again, or the table has changed: the peer's fault comes again, and may not
- * want the page any more.
+ * After a wait that dropped the lock, the source is faulted once more: only then do
+ * file systems return the result. Not so where a userfaultfd would be waited for
+ * again, or the table has changed: the peer's fault is retried, and may not need the
+ * page any more.
  *
  * Context: no lock is held. Can be killed, and with FAULT_FLAG_INTERRUPTIBLE in
- * @flags be ended by any signal, where what is waited for allows that.
+ * @flags be ended by any signal, where the wait in the source allows that.
  * Return: VM_FAULT_ERROR, or 0
  */
 static vm_fault_t memview_fault_source_wait(struct memview_fault *fault,
@@ -675,8 +675,8 @@ again:
 }
 
 /*
- * With MEMVIEW_MAP_NO_ALLOC on a disk: the page is not in memory, or is to be
- * written, which gives it a block.
+ * With MEMVIEW_MAP_NO_ALLOC on a file system with a disk: would the fault allocate a
+ * block? It may if the page is not in memory, or needs W.
  */
 static bool memview_fault_wants_block(const struct memview_fault *fault)
 {
@@ -694,7 +694,7 @@ static bool memview_fault_wants_block(const struct memview_fault *fault)
 
 /*
  * Waits for the controller's mmap_lock, or for the source's fault (I/O, a
- * userfaultfd handler), without the peer's lock; then the fault comes again.
+ * userfaultfd handler), without the peer's lock; then the fault is retried.
  * The VMA may be gone by then: nothing of @vmf is touched after the unlock.
  *
  * One handle_mm_fault(), and not fixup_user_fault(), which looks up the VMA
@@ -711,7 +711,7 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	pgoff_t file_page = fault->file_first + (pgoff - fault->first);
 	vm_fault_t ret;
 
-	/* Time that is owed is spent on the way to user mode, not below a lock. */
+	/* The core throttles on the way to user mode, where no lock is held. */
 	if ((vmf->flags & FAULT_FLAG_USER) && memview_charge_owed())
 		return VM_FAULT_NOPAGE;
 	ret = memview_fault_unlock(fault);
@@ -743,11 +743,11 @@ static vm_fault_t memview_fault_wait(struct memview_fault *fault,
 	return VM_FAULT_RETRY;
 }
 
-/* One try. @mm, the controller's, is in use. */
+/* One try. The caller has @mm, the controller's, in use (mmget). */
 static vm_fault_t memview_fault_try(struct memview_fault *fault,
 				    struct mm_struct *mm)
 {
-	/* A controller that maps its own view has the lock, if not of one VMA. */
+	/* Held already in the controller's own fault, if not under a VMA lock. */
 	bool locked = fault->vmf->vma->vm_mm == mm &&
 		      !(fault->vmf->flags & FAULT_FLAG_VMA_LOCK);
 	vm_fault_t ret;
@@ -767,7 +767,7 @@ static vm_fault_t memview_fault_try(struct memview_fault *fault,
 			    memview_fault_install(fault);
 }
 
-/* Sees to it that zaps find the mapping. */
+/* Makes sure that zaps find the mapping. */
 static vm_fault_t memview_fault_track(struct memview_fault *fault)
 {
 	struct vm_fault *vmf = fault->vmf;
@@ -792,7 +792,7 @@ static vm_fault_t memview_fault_track(struct memview_fault *fault)
 	if ((vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
 	    !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT)) {
 		memview_fault_drop(fault);
-		/* In kernel mode what is pending would be so the next time. */
+		/* In kernel mode the signal would still be pending at the retry. */
 		if (memview_mapping_register(mm, addr, fault->pinned) ==
 		    -ERESTARTNOINTR && !fatal_signal_pending(current)) {
 			memview_mapping_register_later(mm, addr, fault->pinned);
@@ -878,9 +878,9 @@ static vm_fault_t memview_fault_tries(struct memview_fault *fault)
 }
 
 /*
- * Each of the tries has met an invalidation. Who can be told to come again is,
- * and without a lock meanwhile: KVM takes VM_FAULT_NOPAGE for an entry that must
- * be there, and says EFAULT.
+ * Each of the tries has met an invalidation. Drop the lock and retry, where the caller
+ * allows it: KVM takes VM_FAULT_NOPAGE for an entry that must be there, and returns
+ * EFAULT.
  */
 static vm_fault_t memview_fault_give_up(struct memview_fault *fault)
 {
@@ -893,7 +893,7 @@ static vm_fault_t memview_fault_give_up(struct memview_fault *fault)
 	return VM_FAULT_RETRY;
 }
 
-/* Waits for what has been allocated above memory.high, where that can be. */
+/* Waits for memory allocated above memory.high, where the fault can wait. */
 static vm_fault_t memview_fault_pay(struct memview_fault *fault, vm_fault_t ret)
 {
 	unsigned int flags = fault->vmf->flags;
@@ -917,7 +917,7 @@ vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge)
 	struct file *pinned;
 	vm_fault_t ret;
 
-	/* What keeps memview_mprotect() exact, see there. */
+	/* memview_mprotect() relies on this, see there. */
 	if (WARN_ON_ONCE((vmf->flags & FAULT_FLAG_VMA_LOCK) &&
 			 (vmf->vma->vm_flags & VM_MAYEXEC)))
 		return VM_FAULT_SIGBUS;
@@ -935,15 +935,15 @@ vm_fault_t memview_fault_handle(struct vm_fault *vmf, unsigned int huge)
 		ret = memview_fault_pay(fault, ret);
 
 	/*
-	 * After VM_FAULT_RETRY the VMA is not ours to touch; what falls back
-	 * comes here again at once.
+	 * After VM_FAULT_RETRY the VMA may be gone; after VM_FAULT_FALLBACK the
+	 * core calls again at once.
 	 */
 	if (!(ret & (VM_FAULT_RETRY | VM_FAULT_FALLBACK)))
 		trace_memview_fault(fault->view, vmf, fault->nr,
 				    (__force unsigned int)ret);
 	pinned = fault->pinned;
 	kmem_cache_free(memview_fault_cache, fault);
-	/* The last thing; the end of the file comes after we have returned. */
+	/* The last step; the file is released after we have returned. */
 	if (pinned)
 		fput(pinned);
 	return ret;
@@ -955,9 +955,9 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 }
 
 /*
- * A write to a present entry without W. Never 0: the core would then make the
- * entry writable after our check. Nor a bare VM_FAULT_RETRY, which it does not
- * look for here.
+ * A write to a present entry without W. Never returns 0: the core would then make
+ * the entry writable after our check. Nor a bare VM_FAULT_RETRY, which the core does
+ * not check for here.
  */
 static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
 {
@@ -965,11 +965,11 @@ static vm_fault_t memview_pfn_mkwrite(struct vm_fault *vmf)
 }
 
 /*
- * mprotect(2) with PROT_EXEC makes all present entries executable without
- * asking, those included that the range made NX in a mapping that was
- * executable before; without entries it has to ask. Under the mmap_lock for
- * writing, and not yet the lock of the VMA, so no fault of such a mapping may
- * come under that one alone (R6): without .map_pages the core does not.
+ * mprotect(2) with PROT_EXEC makes all present entries executable without a fault,
+ * including entries of an executable mapping that the range made NX; so zap them.
+ * This runs under the mmap_lock for writing, and not yet the lock of the VMA, so no
+ * fault of such a mapping may run under the VMA lock alone (R6): without .map_pages
+ * the core raises none.
  */
 static int memview_mprotect(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, unsigned long newflags)
@@ -998,8 +998,8 @@ static vm_fault_t memview_access_commit(struct memview_fault *fault)
 
 /*
  * For debuggers, ptrace(2) and /proc/PID/mem: get_user_pages() refuses these
- * mappings. The rights are those of the process looked at, where others may
- * force their way (R6); and nothing here waits for the source.
+ * mappings. The rights are those of the process accessed, which debuggers can
+ * override elsewhere (R6); and nothing here waits for the source.
  */
 static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 			  void *buf, int len, int write)
@@ -1025,7 +1025,7 @@ static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 	fault->commit = memview_access_commit;
 	fault->buf = buf;
 	fault->len = len;
-	/* Whoever has the controller's mmap_lock needs time, not attempts. */
+	/* The holder of the controller's mmap_lock needs time, not more tries. */
 	do {
 		ret = memview_fault_tries(fault);
 		if (ret != VM_FAULT_NOPAGE && ret != MEMVIEW_FAULT_AGAIN)
@@ -1040,8 +1040,8 @@ static int memview_access(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * The core faults under the lock of the VMA alone where there is this operation,
- * and asks it first about what is mapped already, under RCU: nothing, for us.
+ * With this operation the core faults under the lock of the VMA alone, and calls it
+ * first, under RCU, to map pages that are in memory already. We map none here.
  */
 static vm_fault_t memview_map_pages(struct vm_fault *vmf, pgoff_t first,
 				    pgoff_t last)
@@ -1061,7 +1061,7 @@ static const struct vm_operations_struct memview_vm_ops = {
 	.access		= memview_access,
 };
 
-/* Of mappings that are executable, or can be made so again. */
+/* For mappings that are executable, or can be made so again. */
 static const struct vm_operations_struct memview_exec_vm_ops = {
 	.open		= memview_vma_open,
 	.close		= memview_vma_close,

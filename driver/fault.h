@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A peer's page fault: what resolving it by pages and by huge entries share. */
+/* A peer's page fault, resolved by pages or by huge entries. */
 #ifndef _MEMVIEW_FAULT_H
 #define _MEMVIEW_FAULT_H
 
@@ -9,17 +9,17 @@
 #include "source.h"
 #include "view.h"
 
-/* Not a result of ours to anybody: start again at the look-up. */
+/* Internal results, never returned to the core. Start again at the look-up. */
 #define MEMVIEW_FAULT_AGAIN	((__force vm_fault_t)0x40000000)
-/* Nor this: wait for the end of a table operation. */
+/* Wait for the end of a table operation. */
 #define MEMVIEW_FAULT_CHANGES	((__force vm_fault_t)0x20000000)
-/* Nor this: wait for the end of an invalidation of the source. */
+/* Wait for the end of an invalidation of the source. */
 #define MEMVIEW_FAULT_RUNNING	((__force vm_fault_t)0x10000000)
 
 /**
- * struct memview_debt - memory above memory.high that somebody is to wait for
- * @memcg: whose; held, or NULL: nothing is owed
- * @pages: how much
+ * struct memview_debt - memory above memory.high, to be waited for
+ * @memcg: the cgroup, held; NULL: no debt
+ * @pages: pages above memory.high
  */
 struct memview_debt {
 	struct mem_cgroup *memcg;
@@ -27,10 +27,10 @@ struct memview_debt {
 };
 
 /**
- * struct memview_charge - while memory is charged to a controller
- * @memcg: its cgroup; held
- * @old: what was charged before
- * @over_high: what this task owed already
+ * struct memview_charge - a section that charges memory to a controller
+ * @memcg: the controller's cgroup; held
+ * @old: the active cgroup before
+ * @over_high: memcg_nr_pages_over_high of this task before
  */
 struct memview_charge {
 	struct mem_cgroup *memcg;
@@ -39,10 +39,10 @@ struct memview_charge {
 };
 
 /**
- * struct memview_note - what waiting for a source has come to
- * @error: what the source has failed with; 0: only that it gives no W
- * @no_write: it cannot give W to an access that only reads
- * @file_size: of the file then, in bytes: with another one it may not fail
+ * struct memview_note - the result of a wait for a source
+ * @error: the source's error; 0: the note is about @no_write only
+ * @no_write: the source cannot give W to an access that only reads
+ * @file_size: size of the file then, in bytes: after a change it may not fail
  */
 struct memview_note {
 	vm_fault_t error;
@@ -54,33 +54,33 @@ struct memview_note {
  * struct memview_fault - a fault in flight
  * @vmf: the peer's fault
  * @view: the view
- * @mapping: the peer's mapping; NULL for those who only look (access)
+ * @mapping: the peer's mapping; NULL for memview_access(), which inserts nothing
  * @write: the access is a write
- * @huge: order of the huge entry by which it is to be resolved, or not at all;
+ * @huge: order of the huge entry by which to resolve it, or else fall back;
  *	0: by pages
- * @source: what the range maps; held
- * @gen: of the table when it was looked up
- * @note: what the task has found out, when it waited; @error 0: nothing, or it
- *	has been told
+ * @source: the source that the range maps; held
+ * @gen: memview.gen at the look-up
+ * @note: the result of an earlier wait of the task; @error 0: none, or it has been
+ *	returned
  * @first: first page of the range
  * @last: last page of the range
  * @file_first: page of the file that @first maps
- * @flags: of the range
- * @need_write: entries without W are not good enough
+ * @flags: flags of the range
+ * @need_write: the entry must have W
  * @no_write: the source cannot give W to this access, which only reads
  * @vm_rights: VM_READ, VM_WRITE, VM_EXEC that mapping and range both grant
  * @addr: first address of the window, in the peer
  * @nr: pages in the window; with @huge, blocks
  * @base: pages in the window before it grew
- * @index: of the page or block that faulted, in the window
- * @seq: of the source, when the snapshot was begun
+ * @index: index in the window of the page or block that faulted
+ * @seq: sequence of the source at the begin of the snapshot
  * @prots: page protection of entries without and with W
- * @pfns: the snapshot, as hmm_range_fault() has it; with @huge, some page of
- *	each block
- * @debt: what has been allocated above the controller's memory.high
+ * @pfns: the snapshot, in the format of hmm_range_fault(); with @huge, one page
+ *	of each block
+ * @debt: memory allocated above the controller's memory.high
  * @pinned: the view file, once the peer's lock has been dropped
- * @commit: what memview_fault_commit() does with a snapshot that still stands
- * @buf: for memview_access_commit()
+ * @commit: memview_fault_commit() calls it if the snapshot is still valid
+ * @buf: buffer of memview_access_commit()
  * @len: bytes of @buf, none beyond the page
  */
 struct memview_fault {
@@ -123,9 +123,9 @@ vm_fault_t memview_fault_commit(struct memview_fault *fault);
 void memview_fault_dirty(unsigned long pfn);
 
 /*
- * For hmm_range_fault(), which asks a notifier whether something is invalidated: of
- * sources we know ourselves, and mmu_interval_read_begin() waits for all of the
- * address space.
+ * For hmm_range_fault(), which asks a notifier for invalidations: we track those of
+ * sources ourselves, for mmu_interval_read_begin() waits for all of the address
+ * space.
  */
 #define MEMVIEW_NO_NOTIFIER(of) ((struct mmu_interval_notifier){ .mm = (of) })
 
@@ -150,7 +150,7 @@ void memview_charge_pay(void);
 void memview_debt_pay(struct memview_debt *debt, unsigned int state);
 void memview_debt_drop(struct memview_debt *debt);
 
-/* Does this task owe its own cgroup time, which it is to spend without a lock? */
+/* Will the core throttle this task for its own cgroup? Then it must hold no lock. */
 static inline bool memview_charge_owed(void)
 {
 	return current->memcg_nr_pages_over_high;
@@ -197,7 +197,7 @@ bool memview_note_get(const struct vm_fault *vmf, struct memview *view,
 		      struct memview_note *note);
 bool memview_note_there(struct memview *view);
 
-/* huge.c */
+/* pmd.c */
 #if MEMVIEW_HUGE
 vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order);
 bool memview_huge_range(struct memview_fault *fault);
@@ -243,7 +243,7 @@ static inline bool memview_huge_has(const struct memview_fault *fault,
 	       hmm_pfn_to_map_order(pfn) >= fault->huge;
 }
 
-/* Of the block that it is in. */
+/* The first page frame of the block that entry @i of the snapshot is in. */
 static inline unsigned long
 memview_huge_pfn(const struct memview_fault *fault, unsigned int i)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Faults of the source, on behalf of a peer's fault: the controller's memory is
- * charged, and nobody is waited for while both mmap_locks are held (R7).
+ * Faults of the source, on behalf of a peer's fault: memory is charged to the
+ * controller, and nothing waits while both mmap_locks are held (R7).
  */
 
 #include <linux/file.h>
@@ -15,14 +15,14 @@
 #include "source.h"
 #include "table.h"
 
-/* Who is to wait for what is allocated above memory.high; NULL: as always. */
+/* The debt for memory above memory.high; NULL: the core throttles this task. */
 struct memview_debt *memview_fault_debt(struct memview_fault *fault,
 					struct mm_struct *mm)
 {
 	return current->mm == mm ? NULL : &fault->debt;
 }
 
-/* Between memview_charge_begin() and memview_charge_end(). */
+/* To be called between memview_charge_begin() and memview_charge_end(). */
 vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
 				  unsigned long source_addr, unsigned int flags)
 {
@@ -31,7 +31,7 @@ vm_fault_t __memview_fault_source(struct vm_area_struct *source_vma,
 	ret = handle_mm_fault(source_vma, source_addr,
 			      FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | flags,
 			      NULL);
-	/* The peer has the right; it is the source that does not give it. */
+	/* The peer has the right; the source is at fault. */
 	if (ret & VM_FAULT_SIGSEGV)
 		ret = (ret & ~VM_FAULT_SIGSEGV) | VM_FAULT_SIGBUS;
 	return ret & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED);
@@ -51,7 +51,7 @@ vm_fault_t memview_fault_source(struct memview_fault *fault,
 	return ret;
 }
 
-/* What the file has in its page cache: NULL, a folio, or where that is instead. */
+/* The file's page cache entry: NULL, a folio, or a swap or shadow entry. */
 void *memview_fault_entry(struct vm_area_struct *source_vma,
 			  unsigned long source_addr)
 {
@@ -63,7 +63,7 @@ void *memview_fault_entry(struct vm_area_struct *source_vma,
 	return xa_load(&mapping->i_pages, page);
 }
 
-/* Has the file the page already? A hint, no more. */
+/* Is the page in the page cache? Best effort. */
 bool memview_fault_cached(struct vm_area_struct *source_vma,
 			  unsigned long source_addr)
 {
@@ -72,7 +72,7 @@ bool memview_fault_cached(struct vm_area_struct *source_vma,
 	return entry && !xa_is_value(entry);
 }
 
-/* A hole in memory, that no userfaultfd is to fill? Swapped out is no hole. */
+/* Is it a hole of shmem or hugetlb that no userfaultfd fills? Swap is no hole. */
 bool memview_fault_hole(struct vm_area_struct *source_vma,
 			unsigned long source_addr)
 {
@@ -83,10 +83,10 @@ bool memview_fault_hole(struct vm_area_struct *source_vma,
 }
 
 /*
- * Has the file a page there, on its disk or on the way to it? Of a file of its own:
- * the controller's keeps its position.
+ * Has the file a page there, on its disk or dirty in memory? Uses an open file of its
+ * own, so that the controller's keeps its position.
  *
- * Context: no lock is held: file systems look at the disk.
+ * Context: no lock is held: the file system may read from the disk.
  */
 bool memview_fault_on_disk(const struct memview_fault *fault, pgoff_t page)
 {
@@ -102,7 +102,7 @@ bool memview_fault_on_disk(const struct memview_fault *fault, pgoff_t page)
 	return data >= at && data - at < PAGE_SIZE;
 }
 
-/* With MEMVIEW_MAP_NO_ALLOC: is it for a peer, what the file has there? */
+/* With MEMVIEW_MAP_NO_ALLOC: must the fault fail, because the page is a hole? */
 bool memview_fault_denied(const struct memview_fault *fault,
 			  struct vm_area_struct *source_vma,
 			  unsigned long source_addr)
@@ -112,17 +112,17 @@ bool memview_fault_denied(const struct memview_fault *fault,
 		return false;
 	if (memview_fault_hole(source_vma, source_addr))
 		return true;
-	/* Files of a disk are looked at where that can wait. */
+	/* File systems with a disk are asked where the fault can wait. */
 	return !(fault->vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
 	       !shmem_mapping(source_vma->vm_file->f_mapping) &&
 	       !is_vm_hugetlb_page(source_vma);
 }
 
 /*
- * Allocates the page, which is missing, so that faulting it in only maps it; and,
- * for a write that follows a sequence, the rest of a window that has not grown.
- * Nobody waits or reclaims for it. Not where huge pages are asked for: only a fault
- * of the mapping itself allocates these.
+ * Allocates the missing page, so that faulting it in only maps it; and, for a write
+ * that follows a sequence, the rest of the window as it was before it grew. Neither
+ * waits nor reclaims. Not where huge pages are asked for: only a fault of the mapping
+ * itself allocates these.
  *
  * Context: see memview_fault_hold(): no hole is being punched.
  * Return: whether the page is there
@@ -151,7 +151,7 @@ static bool memview_fault_fill(struct memview_fault *fault,
 	for (; i <= last; i++, page++) {
 		struct page *new;
 
-		/* Also where it has been swapped out. */
+		/* Stop at an existing page, also at one that is swapped out. */
 		if (i > fault->index && xa_load(&mapping->i_pages, page))
 			break;
 		new = shmem_read_mapping_page_gfp(mapping, page, gfp);
@@ -165,13 +165,13 @@ static bool memview_fault_fill(struct memview_fault *fault,
 }
 
 /*
- * May the source be faulted at once, with both mmap_locks held? Only where nobody
- * is waited for (R7), so neither by file systems' page_mkwrite, which have no "not
- * now", nor while a hole is punched: fallocate(2) has the inode's lock. What the
- * fault needs must be there. Who cannot drop a lock (debuggers, futex(2)) works
- * like this on any mapping.
+ * May the source be faulted at once, with both mmap_locks held? Only where that waits
+ * for nobody (R7): not with a page_mkwrite of a file system, which cannot be told not
+ * to wait, nor while a hole is punched, when fallocate(2) holds the inode's lock.
+ * The page must be in memory: memview_fault_source_now(). A caller that cannot drop
+ * a lock (debuggers, futex(2)) faults like this on any mapping.
  *
- * With true, memview_fault_release() is to be called.
+ * With true, memview_fault_release() must be called.
  */
 static bool memview_fault_hold(struct memview_fault *fault,
 			       struct vm_area_struct *source_vma)
@@ -197,11 +197,10 @@ static void memview_fault_release(struct memview_fault *fault,
 }
 
 /*
- * Faults the page in the source, and what is likely to come next, without waiting
- * for anybody.
+ * Faults the page in the source, and those likely to be needed next, without waiting.
  *
  * Context: both mmap_locks are held.
- * Return: as handle_mm_fault(): VM_FAULT_RETRY: it cannot be done so
+ * Return: as handle_mm_fault(); VM_FAULT_RETRY: it would have to wait
  */
 vm_fault_t memview_fault_source_now(struct memview_fault *fault,
 				    struct vm_area_struct *source_vma,

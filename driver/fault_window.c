@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How many pages a fault resolves, and which pages of the source it reads ahead.
+ * The window: the pages that a fault resolves, and those of the source that it reads
+ * ahead.
  */
 
 #include <linux/hugetlb.h>
@@ -9,8 +10,8 @@
 #include "memview.h"
 
 /*
- * Has the peer an entry there? @addr is in its mapping, and in the table of PMDs
- * that the fault is in.
+ * Has the peer an entry at @addr, which is in its mapping, and in the same table of
+ * PMDs as the fault?
  */
 static bool memview_fault_mapped(struct memview_fault *fault,
 				 unsigned long addr)
@@ -25,11 +26,11 @@ static bool memview_fault_mapped(struct memview_fault *fault,
 }
 
 /*
- * How large the window should be: @base, or, in the middle of pages touched one
- * after the other, up to MEMVIEW_WINDOW_GROWN. The page table tells: where the
- * page before the fault is there, one as far behind as the window reaches ahead
- * doubles it, until it meets one that is there. So each thread's sequence is
- * known for itself, and random touches seldom look like one.
+ * The size of the window: @base, or, in a sequence of pages touched one after the
+ * other, up to MEMVIEW_WINDOW_GROWN. The page table shows a sequence: if the page
+ * before the fault is mapped, the window doubles while a page as far behind as it
+ * reaches ahead is mapped, and the page that far ahead is not. So each thread's
+ * sequence is recognised by itself, and random touches seldom look like one.
  */
 static unsigned long memview_fault_grow(struct memview_fault *fault,
 					unsigned long addr, unsigned long base)
@@ -37,7 +38,7 @@ static unsigned long memview_fault_grow(struct memview_fault *fault,
 	struct vm_fault *vmf = fault->vmf;
 	unsigned long behind, ahead, size = base;
 
-	/* A window of one page is somebody's wish; debuggers read one. */
+	/* fault_around_pages=1 asks for one page; debuggers access one. */
 	if (base == 1 || !vmf->pmd)
 		return base;
 	behind = min((addr & ~PUD_MASK) >> PAGE_SHIFT,
@@ -53,8 +54,8 @@ static unsigned long memview_fault_grow(struct memview_fault *fault,
 }
 
 /*
- * From an aligned block around the page on: not beyond the range, the peer's VMA,
- * the page table the fault is in, or what is left of the source's VMA.
+ * Chooses the window, from an aligned block around the page on: within the range, the
+ * peer's VMA, the page table that the fault is in, and the source's VMA.
  */
 void memview_fault_window(struct memview_fault *fault,
 			  struct vm_area_struct *source_vma,
@@ -89,7 +90,7 @@ void memview_fault_window(struct memview_fault *fault,
 	fault->base = min_t(unsigned int, fault->nr, base);
 }
 
-/* Is all there of a window, that has not grown, before the fault? */
+/* Are the pages before the fault mapped, as many as the window had before it grew? */
 bool memview_fault_follows(struct memview_fault *fault)
 {
 	unsigned long addr = fault->vmf->address & PAGE_MASK;
@@ -104,10 +105,10 @@ bool memview_fault_follows(struct memview_fault *fault)
 }
 
 /*
- * The source lacked the page, has it now, and the window has grown: the next ones
- * would be lacking, too. What the file has, a read fault of the source maps
- * together with what is around. No more than hints: who touches the page itself
- * gets what comes of it.
+ * The source lacked the page, has it now, and the window has grown: the next pages
+ * are likely to be missing, too. Pages in the page cache are mapped by read faults of
+ * the source, each with the pages around it. Best effort; the real access reports
+ * errors.
  */
 void memview_fault_ahead(struct memview_fault *fault,
 			 struct vm_area_struct *source_vma,
@@ -132,7 +133,7 @@ void memview_fault_ahead(struct memview_fault *fault,
 	}
 	memview_charge_end(&charge,
 			   memview_fault_debt(fault, source_vma->vm_mm));
-	/* Beyond there is nothing to be looked for. */
+	/* Pages beyond are missing: end the window there. */
 	if (addr < end)
 		fault->nr = max_t(unsigned int, fault->base,
 				  fault->index +

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The operations of the control fd, by ioctl or by io_uring: the checks of
- * arguments and files. What changes the table is handed to memview_update().
+ * arguments and files. Changes of the table go to memview_update().
  */
 
 #include <linux/file.h>
@@ -29,7 +29,7 @@
 #define MEMVIEW_QUERY_MAX	SZ_1M
 
 /*
- * An argument of any version; in a call that must not wait, if it is there.
+ * Copies in an argument of any version. With @nowait, -EAGAIN if that would fault.
  * Inline, because a copy of constant size needs fewer checks.
  */
 static __always_inline int
@@ -110,7 +110,7 @@ static long memview_get_info(struct memview *view, void *arg, bool nowait)
 	return 0;
 }
 
-/* A table operation of one step. Return: pages removed, or an errno */
+/* An update of one table operation. Return: pages removed, or an errno */
 static long memview_update_one(struct memview *view,
 			       struct memview_table_op *op, bool nowait)
 {
@@ -137,7 +137,7 @@ static long memview_set_size(struct memview *view, void *arg, bool nowait)
 	return min(memview_update_one(view, &op, nowait), 0L);
 }
 
-/* A source in use would hide a seal that has been added since. */
+/* Seals are checked for each map: a source in use may be older than a seal. */
 static bool memview_file_write_sealed(struct inode *inode, bool hugetlb)
 {
 	unsigned int seals = 0;
@@ -155,9 +155,9 @@ static int memview_file_check(struct file *file, u32 flags, u64 fd_end)
 	bool hugetlb = memview_file_is_hugetlb(file);
 
 	/*
-	 * The point of memfd_secret(2) is that nothing but its owner has it,
-	 * and a view in a view would make invalidations recurse. DAX is left to
-	 * those who see the file below an overlay, in the VMA.
+	 * memfd_secret(2) exists to keep its memory from all but its owner, and
+	 * a view in a view would make invalidations recurse. DAX is checked in
+	 * the VMA, which shows the file below an overlay.
 	 */
 	if (!S_ISREG(inode->i_mode) || (inode->i_flags & S_ANON_INODE) ||
 	    inode->i_sb->s_magic == SECRETMEM_MAGIC ||
@@ -183,9 +183,9 @@ static int memview_addr_check(u64 addr, u32 flags)
 	return PAGE_ALIGNED(addr) ? 0 : -EINVAL;
 }
 
-/* The file that a descriptor was, a step before. */
+/* The descriptor of the operation before, and its file. */
 struct memview_fd {
-	struct file *file;	/* held by the step, or NULL */
+	struct file *file;	/* held by that operation, or NULL */
 	int fd;
 };
 
@@ -213,7 +213,7 @@ static int memview_op_map(struct memview_table_op *op,
 	op->kind = MEMVIEW_TABLE_OP_MAP;
 	op->flags = uop->flags;
 	if (uop->flags & MEMVIEW_MAP_POPULATE) {
-		/* A batch puts others in the place of first and last. */
+		/* memview_ops_merge() overwrites first and last. */
 		op->populate_first = op->first;
 		op->populate_nr = op->last - op->first + 1;
 	}
@@ -236,7 +236,7 @@ static int memview_op_map(struct memview_table_op *op,
 	return 0;
 }
 
-/* What has been mapped, as well as that can be done now. */
+/* Populates the pages that @op has mapped. Best effort. */
 static void memview_op_populate(struct memview *view,
 				const struct memview_table_op *op)
 {
@@ -314,7 +314,7 @@ static long memview_protect(struct memview *view, void *arg, bool nowait)
 	return err ? err : memview_update_one(view, &op, nowait);
 }
 
-/* One step of MEMVIEW_UPDATE, with the errnos of the ioctl that does it alone. */
+/* One operation of MEMVIEW_UPDATE, with the errnos of the ioctl that does it alone. */
 static int memview_op_parse(struct memview_table_op *op,
 			    const struct memview_op *uop,
 			    struct memview_fd *before)
@@ -334,10 +334,10 @@ static int memview_op_parse(struct memview_table_op *op,
 	return memview_op_span(op, uop->mem_offset, uop->size);
 }
 
-/* The steps of a MEMVIEW_UPDATE, of which many are copied in at a time. */
+/* Reads the operations of a MEMVIEW_UPDATE, many with each copy. */
 struct memview_op_reader {
 	const void __user *from;
-	size_t op_size;		/* the caller's */
+	size_t op_size;		/* of the caller's version */
 	unsigned int left;	/* not copied in yet */
 	bool nowait;
 	struct memview_op *buf;
@@ -345,11 +345,11 @@ struct memview_op_reader {
 	unsigned int nr;	/* entries of @buf */
 };
 
-/* That many fit into a page. */
+/* Number of operations that fit into a page. */
 #define MEMVIEW_OP_READER_CHUNK \
 	((unsigned int)(PAGE_SIZE / sizeof(struct memview_op)))
 
-/* Those of another version come alone, and those before one that cannot be read. */
+/* Copies one at a time for another version, or where copying many has failed. */
 static int memview_op_reader_fill(struct memview_op_reader *reader)
 {
 	unsigned int nr = min(reader->left, MEMVIEW_OP_READER_CHUNK);
@@ -375,7 +375,7 @@ static int memview_op_reader_fill(struct memview_op_reader *reader)
 	return 0;
 }
 
-/* The operations of all steps. @nr: gets the number of those that are right */
+/* Parses all operations. @nr: gets the number of valid ones before the first error */
 static int memview_op_reader_parse(struct memview_op_reader *reader,
 				   struct memview_table_op *ops,
 				   unsigned int *nr)
@@ -386,7 +386,7 @@ static int memview_op_reader_parse(struct memview_op_reader *reader,
 	for (*nr = 0; reader->at < reader->nr || reader->left; ++*nr) {
 		if (reader->at == reader->nr)
 			err = memview_op_reader_fill(reader);
-		/* What fails holds no file: it has put it. */
+		/* A failed operation holds no file: it has put it. */
 		if (!err)
 			err = memview_op_parse(&ops[*nr],
 					       &reader->buf[reader->at++],
@@ -550,8 +550,8 @@ static int memview_query_copy(const struct memview_query_info *query,
 }
 
 /*
- * Describes the ranges from query->mem_offset on, under ops_lock, which nobody
- * waits for long: a revocation or a SIGKILL ends it.
+ * Describes the ranges from query->mem_offset on, under ops_lock. Nobody waits long
+ * for that: a revocation or a SIGKILL ends it.
  */
 static int memview_query_fill(struct memview *view,
 			      struct memview_query_info *query,
@@ -590,7 +590,7 @@ static long memview_query(struct memview *view, void *arg, bool nowait)
 
 	room = min_t(unsigned long, wanted, READ_ONCE(view->nr_ranges));
 	for (;;) {
-		/* Memory is waited for without the lock. */
+		/* The allocation may wait, so it is made without the lock. */
 		if (room) {
 			infos = kvmalloc_array(room, sizeof(*infos),
 					       GFP_KERNEL_ACCOUNT);
@@ -628,7 +628,7 @@ static long memview_populate_ioctl(struct memview *view, void *arg, bool nowait)
 	err = memview_span_check(info->mem_offset, info->size);
 	if (err)
 		return err;
-	/* Not both: peers get no entry without W where W could be, see fault.c. */
+	/* Not both flags: a peer's fault gets W where it can, see fault.c. */
 	if (info->__pad ||
 	    (info->flags && info->flags != MEMVIEW_POPULATE_PEERS &&
 	     info->flags != MEMVIEW_POPULATE_READ))
@@ -640,14 +640,14 @@ static long memview_populate_ioctl(struct memview *view, void *arg, bool nowait)
 	return err;
 }
 
-/* Every structure begins with its first version: the least a caller can pass. */
+/* min_size is the size of a structure's first version, the least that is accepted. */
 static const struct memview_ioctl_desc {
 	unsigned int cmd;
 	unsigned int min_size;
-	bool returns;		/* something is written to the argument */
-	bool commits;		/* an error now would be a lie (R5) */
-	bool explains;		/* the result is of interest on failure, too */
-	bool ring;		/* by io_uring, too: obeys @nowait */
+	bool returns;		/* writes to the argument */
+	bool commits;		/* has changed something: no error afterwards (R5) */
+	bool explains;		/* writes to the argument on failure, too */
+	bool ring;		/* io_uring can call it: obeys @nowait */
 	long (*fn)(struct memview *view, void *arg, bool nowait);
 } memview_ioctls[] = {
 	[_IOC_NR(MEMVIEW_GET_INFO)] = {
@@ -726,8 +726,8 @@ static const struct memview_ioctl_desc {
 };
 
 /*
- * Can the result be written? Better found out before the operation. The caller
- * has its arguments there, or the kernel writes all of it.
+ * Can the result be written? Checked before the operation. Writing a byte back does
+ * no harm: the caller has its arguments there, or the kernel writes all of it.
  */
 static int memview_writable(void __user *arg, size_t size, bool nowait)
 {
@@ -746,7 +746,7 @@ static int memview_writable(void __user *arg, size_t size, bool nowait)
 	return nowait ? -EAGAIN : -EFAULT;
 }
 
-/* The argument, as this kernel knows it. */
+/* Copies in the argument, converted to this kernel's version. */
 static int memview_call_arg(const struct memview_call *call, void *arg,
 			    size_t size)
 {
@@ -764,11 +764,11 @@ static int memview_call_arg(const struct memview_call *call, void *arg,
 }
 
 /**
- * memview_call - do an operation
- * @view: on which
- * @call: which, and how it was called
+ * memview_call - do an operation of the control file
+ * @view: the view
+ * @call: the call
  *
- * Return: what the ioctl returns; -EAGAIN when it would have to wait
+ * Return: the result of the ioctl; -EAGAIN when it would have to wait
  */
 long memview_call(struct memview *view, const struct memview_call *call)
 {
@@ -822,7 +822,7 @@ long memview_call(struct memview *view, const struct memview_call *call)
 	if (!writes || (ret < 0 && !desc->explains) ||
 	    (ret == -EAGAIN && call->nowait))
 		return ret;
-	/* It was there a moment ago. If it must be waited for now, so be it. */
+	/* It was writable above. If this copy has to wait, it waits. */
 	if (copy_to_user(call->uarg, &buf, min(usize, size)) ||
 	    (usize > size && clear_user(call->uarg + size, usize - size)))
 		return desc->commits ? ret : -EFAULT;

@@ -35,9 +35,9 @@ MODULE_PARM_DESC(gigantic_entries,
 		 "Map pages of 1 GiB by one entry (default no: the kernel has a race there, see docs/design.md)");
 #endif
 
-/* Revocations, and the end of views: nothing in it waits for user space (R8). */
+/* Revokes and frees views: no work item in it waits for user space (R8). */
 struct workqueue_struct *memview_wq;
-/* Starts threads, which waits for memory: so no revocation is behind it. */
+/* Starts threads, which waits for memory: a queue apart from revocations. */
 struct workqueue_struct *memview_threads_wq;
 
 static int memview_open(struct inode *inode, struct file *file)
@@ -135,7 +135,7 @@ err_wq:
 static void __exit memview_exit(void)
 {
 	misc_deregister(&memview_device);
-	/* No file is open any more; what they left behind is in the queues. */
+	/* No file is open any more; work that they left is in the queues. */
 	destroy_workqueue(memview_threads_wq);
 	memview_controllers_exit();
 	destroy_workqueue(memview_wq);
@@ -144,8 +144,8 @@ static void __exit memview_exit(void)
 	memview_table_exit();
 	/*
 	 * A fault ends by dropping the file that kept the module. In a kernel
-	 * thread that can be the end of the file at once, and what is left of
-	 * the fault is a few instructions of ours.
+	 * thread that can free the file at once, while the fault still has a
+	 * few instructions of ours to run.
 	 */
 	synchronize_rcu_tasks();
 }

@@ -4,50 +4,59 @@
  *
  * Data flows one way: uAPI -> table -> source -> page table.
  *
- *   ioctl.c   the table operations, as user space calls them
- *   uring.c   the same, called by io_uring
- *   update.c  what they have in common: check, prepare, apply or undo, zap
- *   table.c   which range is where in a view, and how spans cut ranges
- *   source.c  the controllers of files in the controller's address space
- *   mm.c      address spaces that control or map views, and their notifier
- *   peers.c   who has a view mapped, and where; the zap
- *   fault.c   a peer's page fault: look up, snapshot, re-validate, insert
- *   huge.c    the same by one huge entry, where that can be
- *   pud.c     what entries of 1 GiB need beyond that
- *   charge.c  who pays for the memory of a source
- *   notes.c   what a fault has found out while it waited
- *   populate.c  faults before peers do; adds to none of the data
- *   sync.c    msync(2) of a view; looks at the table and the files alone
+ *   main.c		module, its parameters, the control file
+ *   ioctl.c		the operations of the control file, called by ioctl(2)
+ *   uring.c		the same operations, called by io_uring
+ *   update.c		table operations: check, prepare, apply or undo, zap
+ *   table.c		the ranges of a view, and the transactions that change them
+ *   attachment.c	the ranges of one view on one source: reverse index, zap
+ *   source.c		mappings of files in a controller, and their invalidation
+ *   controller.c	address spaces that lend memory; their sources and views
+ *   mm.c		address spaces that control or map views, and their notifiers
+ *   view.c		the view object, its pseudo inode, revocation
+ *   view_file.c		the file that peers hold, and its mmap(2)
+ *   peers.c		the mappings of a view in its peers; the zap
+ *   fault.c		a peer's page fault: look up, snapshot, re-validate, insert
+ *   fault_source.c	faults of the source, on behalf of a peer's fault
+ *   fault_window.c	number of pages that a fault resolves; reading ahead
+ *   pte.c		inserts the entries of a window of pages
+ *   pmd.c		faults resolved by huge entries (PMD)
+ *   pud.c		additional rules for entries of 1 GiB (PUD)
+ *   charge.c		charges the memory of a source to its controller
+ *   notes.c		results of a fault's wait, kept for its retry
+ *   populate.c		faults in advance; adds no data of its own
+ *   sync.c		msync(2) of a view; reads the table, writes the files
+ *   compat.h		differences between kernels; trace.h: trace events
  *
- * Invalidation flows back the other way (source.c -> peers.c), and nothing else
- * does.
+ * Notifiers go the other way: invalidations mm.c -> source.c -> attachment.c ->
+ * peers.c, the end of an address space mm.c -> peers.c, controller.c -> view.c.
  *
  * Lock order, outermost first:
  *
- *   memview_controller.make_lock	sources are being made; not in any of the others
+ *   memview_controller.make_lock	making a source; not inside any of the others
  *     mmap_lock		of the controller
  *
- *   memview.ops_lock		a table operation, its zap included; nothing that
- *				user space can hold up is waited for
+ *   memview.ops_lock		a table operation, its zap included; never held
+ *				across a wait that user space can prolong
  *     mmap_lock		of a peer; a fault only tries the controller's
  *				while it holds its own
- *       i_mmap_rwsem		of a backing file, with its page locked perhaps
+ *       i_mmap_rwsem		of a backing file, perhaps with its page locked
  *         <mmu notifiers>	memview_sources_invalidate() runs in here, and
  *				memview_peers_unmap()
  *           memview.lock	table against invalidations; a spinlock
- *             memview.peers_lock	who maps the view; a spinlock
+ *             memview.peers_lock	mappings of the view; a spinlock
  *               memview_mm.lock
  *             page table locks
  *             memview_source.lock, memview_controller.lock
  *
- * A fault's look-up takes none of them: see memview_table_find(). What it finds
- * is checked again under the lock of the page table, or for huge entries under
+ * A fault's look-up takes none of them: see memview_table_find(). Its result is
+ * re-validated under the lock of the page table, or for huge entries under
  * memview.lock, before anything is inserted (R2).
  *
  * memview.lock is held for a bounded piece of work (R7): nothing may reclaim
- * memory, fault, zap or sleep under it. No lock of ours is held across a zap but
- * ops_lock, which neither faults nor invalidations take; and no i_mmap_rwsem is
- * taken by it (trap 21 of docs/rules.md). model/locks.pml has all of this.
+ * memory, fault, zap or sleep under it. A zap runs with no lock of ours held but
+ * ops_lock, which neither faults nor invalidations take; and a zap takes no
+ * i_mmap_rwsem (trap 21 of docs/rules.md). model/locks.pml models all this.
  */
 #ifndef _MEMVIEW_H
 #define _MEMVIEW_H
@@ -66,15 +75,15 @@
 
 #include "compat.h"
 
-/* Largest fault-around window, in pages, and what it can grow to. */
+/* Largest fault-around window, in pages, and the largest it can grow to. */
 #define MEMVIEW_WINDOW_MAX	64
 #define MEMVIEW_WINDOW_GROWN	256
 
-/* What a read fault of a source maps around the page (fault_around_bytes). */
+/* Block that a read fault of a source maps around the page (fault_around_bytes). */
 #define MEMVIEW_SOURCE_AROUND	SZ_64K
 
 /*
- * Steps of a change of the table that are made in one hold of memview.lock: a few
+ * Steps of a transaction that are made in one hold of memview.lock: a few
  * microseconds each.
  */
 #define MEMVIEW_CHUNK		64U
@@ -93,12 +102,12 @@ struct memview_txn;
 
 /*
  * Builds with one rule broken on purpose (make modules BROKEN=...), by which
- * the stress test proves that it can fail. Constants: the code of a normal
- * build has nothing of this.
+ * the stress test proves that it can fail. These are constants: a normal build
+ * contains no code for them.
  *
  *   zap_first		zaps before it changes the table (R1)
- *   no_revalidate	inserts what it found, whatever has happened since (R2)
- *   running		takes snapshots of what is being invalidated (R3)
+ *   no_revalidate	inserts a snapshot without re-validating it (R2)
+ *   running		takes snapshots of a span that is being invalidated (R3)
  *   hold		waits for a source with ops_lock held (R7)
  */
 #ifndef MEMVIEW_BROKEN_zap_first

@@ -3,13 +3,13 @@
  * Address spaces that control or map views: one object each, with its mmu
  * notifiers.
  *
- * Each has one that tells of the end of the address space, of page tables that are
- * about to go (peers.c), and of the end of an invalidation. A controller's has one
- * more, for the begin: it can refuse what may not sleep, and who is told of ends
- * must not refuse. What of the sources that begin concerns source.c finds in a tree
- * of its own. Interval notifiers would do that, too, but to add or to remove one
+ * Each has a notifier for the end of the address space, for page tables that are about
+ * to be freed (peers.c), and for the end of an invalidation. A controller has a second
+ * one, for the start: it can refuse an invalidation that may not sleep, which a
+ * notifier with an end must not do. source.c finds the sources concerned in an
+ * interval tree. Interval notifiers would do that, too, but adding or removing one
  * waits, uninterruptibly, until nothing at all is being invalidated in the address
- * space: who has the file can keep that from coming (R7).
+ * space: any owner of the file can put that off for ever (R7).
  */
 
 #include <linux/hashtable.h>
@@ -30,7 +30,7 @@
 /* Looked up under RCU. */
 static DEFINE_HASHTABLE(memview_mms, MEMVIEW_MMS_BITS);
 static DEFINE_SPINLOCK(memview_mms_lock);
-/* Objects, also those that cannot be looked up any more. */
+/* Number of objects, including those that cannot be looked up any more. */
 static atomic_t memview_nr_mms;
 
 static struct memview_mm *memview_mm_of(struct mmu_notifier *notifier)
@@ -43,7 +43,7 @@ static void memview_mm_release(struct mmu_notifier *notifier,
 {
 	struct memview_mm *of = memview_mm_of(notifier);
 
-	/* We are told of no end any more, of what has begun before neither. */
+	/* No end is notified any more, not even of running invalidations. */
 	spin_lock(&of->lock);
 	of->ended = true;
 	spin_unlock(&of->lock);
@@ -54,18 +54,18 @@ static void memview_mm_release(struct mmu_notifier *notifier,
 }
 
 /**
- * memview_mm_running_begin - an invalidation begins in a controller
+ * memview_mm_running_begin - record the start of an invalidation in a controller
  * @mm: of the controller
- * @range: as the notifier is told
+ * @range: the notifier's range
  *
- * Until memview_mm_invalidate_end() is told of @range, memview_mm_running() is
- * true of it. To be called before the sequence of any source changes: who then
- * finds neither this nor a new sequence has looked before. Also where there is no
- * source (yet): one that is made meanwhile has no page that is about to go.
+ * Until memview_mm_invalidate_end() gets the same @range, memview_mm_running() is
+ * true of it. To be called before the sequence of any source changes: a fault that
+ * sees neither this nor a new sequence has looked before. Also without any source
+ * there: a snapshot of one that is made meanwhile must take no page about to go.
  *
- * Each begin has its end, but for that of an mprotect(2) of the page at address 0,
- * which can begin twice; what is on the stack is there once, so the same @range
- * again means that the end of the one before is not told any more.
+ * Each start has its end, but for an mprotect(2) of the page at address 0, which can
+ * start twice. @range is on the caller's stack, so the same pointer again means that
+ * the end of the earlier one will not be notified any more.
  *
  * Context: any lock of the core's may be held: nothing here waits or reclaims.
  */
@@ -76,7 +76,7 @@ static void memview_mm_running_begin(struct memview_mm *mm,
 
 again:
 	spin_lock(&mm->lock);
-	/* No snapshot is taken any more, and no end would be told. */
+	/* No snapshot is taken any more, and no end would be notified. */
 	if (mm->ended)
 		goto out_unlock;
 	list_for_each_entry(running, &mm->running, node)
@@ -114,12 +114,12 @@ static int memview_mm_sources_start(struct mmu_notifier *notifier,
 {
 	struct memview_mm *mm = container_of(notifier, struct memview_mm, begins);
 
-	/* Its end is told, too, where it is refused. */
+	/* Also for a refused invalidation: its end is notified, too. */
 	memview_mm_running_begin(mm, range);
 	return memview_sources_invalidate(mm, range);
 }
 
-/* Before exit_mmap() frees a page. */
+/* Runs before exit_mmap() frees a page. */
 static void memview_mm_sources_release(struct mmu_notifier *notifier,
 				       struct mm_struct *mm)
 {
@@ -163,7 +163,7 @@ static void memview_mm_invalidate_end(struct mmu_notifier *notifier,
 	struct memview_running *running;
 	bool found = false, waited = false;
 
-	/* What this task itself has put there it sees. */
+	/* This task sees entries that it has added itself: no lock is needed. */
 	if (!READ_ONCE(mm->controls) ||
 	    (list_empty(&mm->running) && !READ_ONCE(mm->nr_unknown)))
 		return;
@@ -176,25 +176,25 @@ static void memview_mm_invalidate_end(struct mmu_notifier *notifier,
 			break;
 		}
 	}
-	/* One for which there was no memory. */
+	/* One that could not be recorded, for want of memory. */
 	if (!found && mm->nr_unknown) {
 		WRITE_ONCE(mm->nr_unknown, mm->nr_unknown - 1);
 		waited = true;
 	}
 	spin_unlock(&mm->lock);
-	/* The barrier in it pairs with that of who begins to wait. */
+	/* The barrier in wq_has_sleeper() pairs with that of the waiter. */
 	if (waited && wq_has_sleeper(&mm->wait))
 		wake_up_all(&mm->wait);
 }
 
-/* Nobody is told any more; the last of the notifiers takes the object along. */
+/* A notifier has been freed; the last one frees the object. */
 static void memview_mm_free_notifier(struct memview_mm *mm)
 {
 	struct memview_running *running, *next;
 
 	if (!refcount_dec_and_test(&mm->notifiers))
 		return;
-	/* Nobody was told of their end. */
+	/* The end of these was never notified. */
 	list_for_each_entry_safe(running, next, &mm->running, node)
 		memview_running_free(mm, running);
 	kfree_rcu(mm, rcu);
@@ -219,7 +219,7 @@ static const struct mmu_notifier_ops memview_mm_ops = {
 	.free_notifier = memview_mm_free,
 };
 
-/* Without an end: see the top of this file. */
+/* Without invalidate_range_end: see the top of this file. */
 static const struct mmu_notifier_ops memview_mm_sources_ops = {
 	.release = memview_mm_sources_release,
 	.invalidate_range_start = memview_mm_sources_start,
@@ -227,10 +227,10 @@ static const struct mmu_notifier_ops memview_mm_sources_ops = {
 };
 
 /**
- * memview_mm_find - the object of an address space
- * @mm: whose
+ * memview_mm_find - find the object of an address space
+ * @mm: the address space
  *
- * Return: it, with a reference, or NULL
+ * Return: the object, with a reference, or NULL
  */
 struct memview_mm *memview_mm_find(struct mm_struct *mm)
 {
@@ -248,7 +248,7 @@ struct memview_mm *memview_mm_find(struct mm_struct *mm)
 	return found;
 }
 
-/* Any of them, with a reference, or NULL. */
+/* Return: any object, with a reference, or NULL */
 struct memview_mm *memview_mm_any(void)
 {
 	struct memview_mm *each;
@@ -266,29 +266,29 @@ struct memview_mm *memview_mm_any(void)
 }
 
 /**
- * memview_signals_block - keep signals from ending what they would
+ * memview_signals_block - block all signals but SIGKILL
  * @old: for memview_signals_restore()
  *
  * mm_take_all_locks() gives up on any pending signal, so that a large process
- * under a profiler's timer would never get through. What is done meanwhile is
- * bounded work: it must not wait for user space.
+ * under a profiler's timer would never get through. Until the signals are restored,
+ * the caller does bounded work only: it must not wait for user space.
  */
 void memview_signals_block(sigset_t *old)
 {
 	sigset_t most;
 
-	/* What is blocked ends no killable wait afterwards: SIGKILL is not. */
+	/* SIGKILL must still end killable waits, so it stays unblocked. */
 	siginitsetinv(&most, sigmask(SIGKILL));
 	sigprocmask(SIG_BLOCK, &most, old);
 }
 
 /**
  * memview_signals_restore - the end of memview_signals_block()
- * @old: what it has written
- * @err: of what was done meanwhile
+ * @old: from memview_signals_block()
+ * @err: the error of the work in between
  *
- * Return: @err; for -EINTR, -ERESTARTNOINTR: what is pending could not be blocked
- * (SIGKILL, task work), and is dealt with on the way to user mode. -EAGAIN where
+ * Return: @err; for -EINTR, -ERESTARTNOINTR: something is pending that cannot be
+ * blocked (SIGKILL, task work), and is handled on the way to user mode. -EAGAIN where
  * nothing is pending any more.
  */
 int memview_signals_restore(const sigset_t *old, int err)
@@ -316,10 +316,10 @@ static int memview_mm_register(struct mmu_notifier *notifier,
 }
 
 /**
- * memview_mm_make_locked - the object of an address space, made if need be
- * @of: whose; its mmap_lock is held for writing, and nothing else
+ * memview_mm_make_locked - find or make the object of an address space
+ * @of: the address space; its mmap_lock is held for writing, and nothing else
  *
- * Return: it, with a reference, or -ENOMEM, -ERESTARTNOINTR
+ * Return: the object, with a reference, or -ENOMEM, -ERESTARTNOINTR
  */
 struct memview_mm *memview_mm_make_locked(struct mm_struct *of)
 {
@@ -370,12 +370,12 @@ static int memview_mm_control_locked(struct memview_mm *mm, struct mm_struct *of
 	if (mm->controls)
 		return 0;
 	/*
-	 * From here on ends are told of what has begun, and of nothing else. What
-	 * invalidates holds one of the locks that mm_take_all_locks() takes; but
-	 * not our own zaps, which find no mapping here any more.
+	 * From the registration on each end must follow a recorded start. An
+	 * invalidation holds one of the locks that mm_take_all_locks() takes; but
+	 * our own zaps do not, so leave them no mapping here.
 	 */
 	memview_peers_release(mm);
-	/* Before anything begins: its end looks at it. */
+	/* Before any start: the end tests it. */
 	WRITE_ONCE(mm->controls, true);
 	refcount_inc(&mm->notifiers);
 	err = memview_mm_register(&mm->begins, of);
@@ -387,10 +387,10 @@ static int memview_mm_control_locked(struct memview_mm *mm, struct mm_struct *of
 }
 
 /**
- * memview_mm_control - the object of this process's address space, as a controller's
+ * memview_mm_control - make this process's address space a controller's
  *
  * Context: no lock is held; waits for the mmap_lock, and can be killed.
- * Return: it, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR
+ * Return: its object, with a reference, or -ENOMEM, -EINTR, -ERESTARTNOINTR
  */
 struct memview_mm *memview_mm_control(void)
 {
@@ -424,22 +424,22 @@ static void memview_mm_release_ref(struct kref *ref)
 
 	hash_del_rcu(&mm->node);
 	spin_unlock(&memview_mms_lock);
-	/* The object stays until both have gone. */
+	/* The object stays until both notifiers are freed. */
 	if (mm->controls)
 		mmu_notifier_put(&mm->begins);
 	mmu_notifier_put(&mm->notifier);
 }
 
-/* Sleeps in no case. */
+/* Never sleeps. */
 void memview_mm_put(struct memview_mm *mm)
 {
 	kref_put_lock(&mm->ref, memview_mm_release_ref, &memview_mms_lock);
 }
 
 /*
- * The module goes: no object can be found any more, and nobody is left who could put
- * one, but who is told by a notifier. When the last has been freed, some instructions
- * of that are left, with bottom halves disabled.
+ * The module is unloaded: no object can be found any more, and only notifiers can still
+ * put one. When the last object has been freed, its callback still has some
+ * instructions to run, with bottom halves disabled.
  */
 void memview_mm_exit(void)
 {
@@ -451,14 +451,14 @@ void memview_mm_exit(void)
 }
 
 /**
- * memview_mm_running - is a span of the controller's being invalidated?
+ * memview_mm_running - whether a span of the controller's is being invalidated
  * @mm: of the controller
  * @start: first address of the span, which lies in a source
  * @end: its end
  * @seq: the source's sequence
- * @now: written: @seq, as it was when nothing was running
+ * @now: written: value of @seq at that time
  *
- * With false, and as long as @seq stays what it was, no page of the span goes.
+ * After false, and as long as @seq equals @now, no page of the span is invalidated.
  */
 bool memview_mm_running(struct memview_mm *mm, unsigned long start,
 			unsigned long end, const u64 *seq, u64 *now)
@@ -487,7 +487,7 @@ bool memview_mm_running(struct memview_mm *mm, unsigned long start,
  * @start: first address of the span
  * @end: its end
  *
- * Context: no lock is held: what runs may need any of them.
+ * Context: no lock is held: a running invalidation may need any of them.
  * Return: 0, or -ERESTARTSYS when killed
  */
 int memview_mm_running_wait(struct memview_mm *mm, unsigned long start,

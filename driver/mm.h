@@ -8,7 +8,7 @@
 /**
  * struct memview_running - an invalidation in a controller, between start and end
  * @node: in memview_mm.running or memview_mm.free_slots
- * @range: what the notifiers are told, at both ends: compared, never followed
+ * @range: pointer that both notifiers get: compared, never followed
  * @start: first address
  * @end: end of the span
  * @waited: a fault may wait for its end
@@ -21,28 +21,29 @@ struct memview_running {
 	bool waited;
 };
 
-/* Invalidations that run at a time in one address space, without an allocation. */
+/* Invalidations that one address space can track at a time without an allocation. */
 #define MEMVIEW_RUNNING_SLOTS 16
 
 /**
  * struct memview_mm - an address space that controls or maps views
- * @ref: held by those who look at it, controllers, and mappings of views
- * @notifier: on all of it; its mm is held by mmgrab()
- * @begins: the same, of a controller: told of the begin of invalidations
+ * @ref: held by look-ups, controllers, and mappings of views
+ * @notifier: called for all of the address space; its mm is held by mmgrab()
+ * @begins: a controller's second notifier, called at the start of invalidations
  * @controls: @begins is registered; written under the mmap_lock for writing
- * @notifiers: those that are registered, or are not free yet
+ * @notifiers: number of notifiers that are registered, or are not freed yet
  * @node: in the hash, by mm
- * @rcu: the end of the object: look-ups are under RCU
- * @lock: the fields below. Innermost; may be taken wherever notifiers are told.
+ * @rcu: freed after a grace period: look-ups are under RCU
+ * @lock: protects the fields below. Innermost; may be taken in any notifier.
  * @mappings: the tracked mappings of views, by address (peers.c)
- * @sources: the sources of its sources, by address, until they are freed
- * @ended: the notifier has been released: it is told of nothing any more
+ * @sources: the controller's sources, by address, until they are freed
+ * @ended: the notifier has been released and is not called any more
  * @running: a controller's invalidations, between start and end
- * @nr_unknown: more of them, of anything
+ * @nr_unknown: running invalidations of an unknown span, for want of memory
  * @slots: entries of @running or @free_slots
- * @free_slots: those of @slots that are not in use
- * @wait: for the end of any of them
- * @controller: of a controller; under @lock, not held: see memview_controller_of()
+ * @free_slots: entries of @slots that are not in use
+ * @wait: for the end of invalidations
+ * @controller: the controller of this address space, or NULL; under @lock; not held:
+ *	see memview_controller_of()
  */
 struct memview_mm {
 	struct kref ref;
@@ -53,7 +54,7 @@ struct memview_mm {
 	struct hlist_node node;
 	struct rcu_head rcu;
 
-	spinlock_t lock; /* what follows; innermost */
+	spinlock_t lock; /* the fields below; innermost */
 	struct rb_root_cached mappings;
 	struct rb_root_cached sources;
 	bool ended;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Notes: what a fault has found out while it waited for its source.
+ * Notes: the result of a fault that waited for its source, kept for its retry.
  *
- * A fault that waits drops the lock of its address space, so that it has to say
- * VM_FAULT_RETRY, whatever comes of it. The retry must be told: otherwise it would
- * wait for the same error again. KVM's does not even listen, for having been
- * unlocked it starts over: it needs the error once more, from a fault that keeps
- * the lock.
+ * A fault that waits drops the lock of its address space, so that it has to return
+ * VM_FAULT_RETRY, whatever the result. The note gives the result to the retry, which
+ * would otherwise wait for the same error again. KVM ignores the result of a retry:
+ * as the lock was dropped, it starts over, and needs the error once more, from a
+ * fault that keeps the lock.
  */
 
 #include <linux/jiffies.h>
@@ -18,22 +18,22 @@
 #include "notes.h"
 #include "view.h"
 
-/* Nobody who was to be told comes as late as that. */
+/* No retry comes as late as that. */
 #define MEMVIEW_NOTE_LIFE	HZ
 
-/* Old notes that a new one clears away: more than it is itself. */
+/* Old notes that each new one frees: more than one, so that their number shrinks. */
 #define MEMVIEW_NOTES_CLEARED	8
 
 /**
  * struct memview_note_entry - a note, in the view
  * @node: in memview_notes.by_task
  * @age_node: in memview_notes.by_age
- * @task: who has waited: compared, never followed
- * @until: in jiffies: its end
+ * @task: the task that waited: compared, never followed
+ * @until: its end, in jiffies
  * @pgoff: page of the view
- * @write: to write to it
- * @gen: of the table, when it was looked up
- * @note: what there is to tell
+ * @write: the access was a write
+ * @gen: memview.gen at the look-up
+ * @note: the result
  */
 struct memview_note_entry {
 	struct rb_node node;
@@ -53,7 +53,7 @@ void memview_notes_init(struct memview_notes *notes)
 	INIT_LIST_HEAD(&notes->by_age);
 }
 
-/* Nobody looks any more. */
+/* The view is being freed: nobody looks up notes any more. */
 void memview_notes_free(struct memview_notes *notes)
 {
 	struct memview_note_entry *entry, *next;
@@ -90,7 +90,7 @@ static void memview_notes_remove(struct memview_notes *notes,
 	kfree(entry);
 }
 
-/* Of this task there is none. */
+/* There must be no note of this task yet. */
 static void memview_notes_add(struct memview_notes *notes,
 			      struct memview_note_entry *new)
 {
@@ -110,14 +110,14 @@ static void memview_notes_add(struct memview_notes *notes,
 }
 
 /**
- * memview_note_set - leave word for this task
+ * memview_note_set - leave a note for this task
  * @view: the view
- * @pgoff: the page that it was about
- * @write: to write to it
- * @gen: of the table, when it was looked up
- * @note: what there is to tell
+ * @pgoff: the page that faulted
+ * @write: the access was a write
+ * @gen: memview.gen at the look-up
+ * @note: the result
  *
- * Without memory nobody is told: the retry waits again, and can be killed.
+ * Without memory there is no note: the retry waits again, and can be killed.
  *
  * Context: no lock is held; may sleep.
  */
@@ -155,15 +155,15 @@ void memview_note_set(struct memview *view, pgoff_t pgoff, bool write, u64 gen,
 }
 
 /**
- * memview_note_get - has this task waited, and for what?
+ * memview_note_get - get the note that this task has left for a retry
  * @vmf: its fault
  * @view: the view
- * @note: written: what it has found out
+ * @note: written: the result
  *
- * The retry is told. Where it was the kernel that took the fault upon itself
- * (fixup_user_fault(): KVM, futex(2)), so is its next fault of the page, once; it
- * is known by what its waits can be ended by. Every other fault tries anew, and
- * what has been noted is forgotten, as it is when the table has changed.
+ * The retry gets the note. If the kernel itself raised the fault
+ * (fixup_user_fault(): KVM, futex(2)), its next fault of the page gets it, too, once;
+ * such a fault is known by the flags for signals that end its waits. Every other
+ * fault tries anew and drops the note, as does one after a change of the table.
  *
  * Return: whether there is a note
  */

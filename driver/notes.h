@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What faults have found out while they waited. */
+/* Results of faults that waited, for their retries. */
 #ifndef _MEMVIEW_NOTES_H
 #define _MEMVIEW_NOTES_H
 
 #include "memview.h"
 
 /**
- * struct memview_notes - what faults of a view have found out while they waited
- * @lock: the fields below. Innermost.
+ * struct memview_notes - results of faults of a view that waited
+ * @lock: protects the fields below. Innermost.
  * @by_task: the notes, one for each task at most
- * @by_age: the same, oldest first
+ * @by_age: the same notes, oldest first
  */
 struct memview_notes {
-	spinlock_t lock; /* what follows; innermost */
+	spinlock_t lock; /* the fields below; innermost */
 	struct rb_root by_task;
 	struct list_head by_age;
 };

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who has a view mapped, and where; the zap.
+ * Peers: the address spaces that map a view, and their mappings; the zap.
  *
  * A mapping of a view is *tracked* while it may have page-table entries: it is in
  * the view's tree by page, where a zap finds it, and in its address space's by
- * address. A tracked mapping does not change. What is about to cut, move or unmap
- * one untracks it first, which takes all its entries away:
+ * address. A tracked mapping does not change. Before it is cut, moved or unmapped it
+ * is untracked, which zaps all its entries:
  *
  *   .may_split			before a part becomes a VMA of its own
  *   .open			of the copy that mremap(2) moves the entries to
- *   MMU_NOTIFY_UNMAP		before munmap(2), or what is mapped over it, frees
- *				the page tables
+ *   MMU_NOTIFY_UNMAP		before munmap(2), or mmap(2) over it, frees the
+ *				page tables
  *   release of the notifier	before exit_mmap() does
  *
- * A fault tracks again, and may do so only under the mmap_lock, which those who
- * change a mapping hold for writing. (Not under the lock of the VMA alone: since
+ * A fault tracks it again, and may do so only under the mmap_lock, which every change
+ * of a mapping holds for writing. (Not under the lock of the VMA alone: since
  * 6.4 __split_vma() calls .may_split and .open before it takes that.)
  *
  * So a zap needs neither the i_mmap of the view's inode nor a lock of the peer's.
- * An invalidation calls it under the i_mmap_rwsem of the backing file, and whoever
- * registers an mmu notifier takes the i_mmap_rwsem of all files that are mapped in
- * one address space, in order of address (mm_take_all_locks()): one must never be
- * taken inside another.
+ * An invalidation zaps under the i_mmap_rwsem of the backing file, and registering an
+ * mmu notifier takes the i_mmap_rwsem of all files that are mapped in one address
+ * space, in order of address (mm_take_all_locks()): one must never be taken inside
+ * another.
  *
- * Whoever takes a right away publishes that first (memview.gen, the sequence of the
- * source, memview_mapping.tracked), then there is a full barrier, and then come the
- * page tables. A fault has its page table first, then there is a full barrier, and
- * under the lock of the page table it looks whether what it is about to insert
- * still stands. A zap passes over a page table that it does not see; then the fault
- * sees what was published. Where the zap does see it, it takes the same lock.
+ * To take a right away, a task publishes the change first (memview.gen, the sequence
+ * of the source, memview_mapping.tracked), then there is a full barrier, and then it
+ * zaps the page tables. A fault makes its page table first, then there is a full
+ * barrier, and then it re-validates under the lock of the page table. A zap passes
+ * over a page table that it does not see; then the fault sees the published change.
+ * If the zap does see the page table, it takes the same lock.
  */
 
 #include <linux/file.h>
@@ -61,7 +61,7 @@ INTERVAL_TREE_DEFINE(struct memview_mapping, mm_node, unsigned long,
  * @node: in memview.peers, by @mm
  * @mm: held by mmgrab()
  * @nr_vmas: its mappings of the view
- * @registering: memview_mapping_register_later() is at it
+ * @registering: memview_mapping_register_later() is registering @mm
  */
 struct memview_peer {
 	struct rb_node node;
@@ -70,7 +70,7 @@ struct memview_peer {
 	bool registering;
 };
 
-/* Counts a mapping of @mm, which @new is for if it is the first. */
+/* Counts a mapping of @mm; the first one takes @new. Return: is it the first? */
 static bool memview_peer_count(struct memview *view, struct mm_struct *mm,
 			       struct memview_peer *new)
 {
@@ -102,9 +102,9 @@ static bool memview_peer_count(struct memview *view, struct mm_struct *mm,
 }
 
 /**
- * memview_peer_add - a mapping of a view comes into being
+ * memview_peer_add - count a new mapping of a view
  * @view: the view
- * @mm: whose; its mmap_lock is held for writing
+ * @mm: the address space; its mmap_lock is held for writing
  *
  * Return: 0, or -ENOMEM: populating will not find it
  */
@@ -153,7 +153,7 @@ static struct memview_peer *memview_peer_first(struct memview *view,
 	return found;
 }
 
-/* A mapping goes away. One that has not been counted leaves others uncounted. */
+/* A mapping goes away. If it was not counted, another one no longer is. */
 static void memview_peer_remove(struct memview *view, struct mm_struct *mm)
 {
 	struct memview_peer *peer;
@@ -173,7 +173,7 @@ static void memview_peer_remove(struct memview *view, struct mm_struct *mm)
 	}
 }
 
-/* Nothing is mapped any more. */
+/* The view is being freed: no mapping is left. */
 void memview_peers_free(struct memview *view)
 {
 	struct memview_peer *peer, *next;
@@ -221,7 +221,7 @@ static void memview_peer_registered(struct memview *view,
 	spin_unlock(&view->peers_lock);
 }
 
-/* The peer after @prev, which is compared and never followed; to be dropped. */
+/* The peer after @prev, which is compared, never followed. The caller does mmdrop(). */
 struct mm_struct *memview_peer_next(struct memview *view,
 				    const struct mm_struct *prev)
 {
@@ -248,8 +248,8 @@ struct mm_struct *memview_peer_next(struct memview *view,
  * @last: last page, inclusive
  * @nested: called by a notifier of another address space
  *
- * When this returns, no CPU has an entry for the span that was there before
- * (R1). Sleeps, and raises the mmu notifiers of the peers.
+ * When this returns, no CPU has an entry for the span that existed before (R1).
+ * Sleeps, and calls the mmu notifiers of the peers.
  *
  * Context: between memview_zap_begin() and memview_zap_end(); any lock of the
  * core's that is outside page table locks may be held.
@@ -275,13 +275,13 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 		from = max(first, mapping->first);
 		to = min(last, mapping->last);
 		/*
-		 * The zap tells the notifiers of the peer, inside a notifier of
+		 * The zap calls the notifiers of the peer, inside a notifier of
 		 * the controller's, and lockdep has one map for all of them
-		 * (mmu_notifier_invalidate_range_start). With it off, the zap
-		 * takes page table locks, which are inside of all that a caller
-		 * of notifiers may hold, and what other notifiers of the peer's
-		 * take, KVM's mmu_lock say: these never wait for a notifier.
-		 * Recursion ends in memview_source_invalidate(). In
+		 * (mmu_notifier_invalidate_range_start). With lockdep off, the
+		 * zap takes page table locks, which are inside every lock that a
+		 * caller of notifiers may hold, and locks of other notifiers of
+		 * the peer's, like KVM's mmu_lock: these never wait for a
+		 * notifier. Recursion ends in memview_source_invalidate(). In
 		 * model/locks.pml it is inline zap().
 		 */
 		if (nested)
@@ -297,7 +297,7 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 		if (next)
 			next->busy++;
 		if (!--mapping->busy) {
-			/* wake_up_var() looks for who waits without a lock. */
+			/* wake_up_var() looks for waiters without a lock. */
 			smp_mb();
 			if (!READ_ONCE(mapping->tracked))
 				wake_up_var(&mapping->busy);
@@ -309,9 +309,9 @@ void memview_zap(struct memview *view, pgoff_t first, pgoff_t last, bool nested)
 }
 
 /*
- * Takes all entries of a mapping away, and lets no fault make new ones until it is
- * tracked again. Zaps that are at it are waited for: their work is bounded by the
- * size of the mapping. (A task that is throttled in the middle takes longer, see
+ * Zaps all entries of a mapping, and lets no fault make new ones until it is tracked
+ * again. Waits for zaps that are using it: their work is bounded by the size of the
+ * mapping. (A task that is throttled in the middle takes longer, see
  * docs/security.md.)
  *
  * Context: nobody else can change the mapping: the mmap_lock is held for writing,
@@ -325,7 +325,7 @@ static void memview_mapping_untrack(struct memview_mapping *mapping, bool nested
 	if (!READ_ONCE(mapping->tracked))
 		return;
 
-	/* The lock is for huge entries, which are inserted under it. */
+	/* Huge entries are inserted under this lock. */
 	spin_lock(&view->lock);
 	WRITE_ONCE(mapping->tracked, false);
 	spin_unlock(&view->lock);
@@ -373,8 +373,8 @@ void memview_peers_release(struct memview_mm *mm)
 }
 
 /*
- * What is tracked in a span that is about to be unmapped is the VMAs of the caller,
- * who has taken them out of the address space, or is about to.
+ * A span is about to be unmapped. The caller owns the VMAs that are tracked there: it
+ * has taken them out of the address space, or is about to.
  */
 void memview_peers_unmap(struct memview_mm *mm, unsigned long start,
 			 unsigned long end)
@@ -412,7 +412,7 @@ static void memview_mapping_free(struct memview_mapping *mapping)
 /**
  * memview_mapping_init - give a mapping its object
  * @view: the view
- * @vma: the mapping, which has none; its mmap_lock is held for writing
+ * @vma: the mapping, without an object; its mmap_lock is held for writing
  *
  * Return: 0, -ENOMEM, -ERESTARTNOINTR
  */
@@ -431,7 +431,7 @@ int memview_mapping_init(struct memview *view, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* Undoes memview_mapping_init() of a mapping that does not come about. */
+/* Undoes memview_mapping_init() for an mmap(2) that fails. */
 void memview_mapping_drop(struct vm_area_struct *vma)
 {
 	memview_mapping_free(vma->vm_private_data);
@@ -439,11 +439,11 @@ void memview_mapping_drop(struct vm_area_struct *vma)
 }
 
 /**
- * memview_mapping_track - from now on zaps find the mapping
+ * memview_mapping_track - let zaps find the mapping from now on
  * @view: the view
  * @vma: the mapping; its mmap_lock is held, not only the lock of the VMA
  *
- * Copies (fork, mremap, splitting) come without an object, and get it here.
+ * Copies (fork, mremap, splitting) have no object, and get it here.
  *
  * Return: 0, -ENOMEM; -ENXIO where the address space has to be registered first:
  * memview_mapping_register()
@@ -489,15 +489,15 @@ int memview_mapping_track(struct memview *view, struct vm_area_struct *vma)
 
 /**
  * memview_mapping_register - register the address space of a mapping
- * @mm: whose; no lock is held
- * @addr: where the mapping was
- * @file: the view file that it was of; held
+ * @mm: the address space; no lock is held
+ * @addr: an address in the mapping, which may be gone
+ * @file: the view file that was mapped there; held
  *
  * A notifier needs the mmap_lock for writing. mmap(2) of a view has that; in a
  * child that has inherited a mapping, the first fault comes here.
  *
  * Return: 0, also where it is no mapping of the file any more; -ENOMEM, -EINTR;
- * -ERESTARTNOINTR where something is pending that only user mode deals with
+ * -ERESTARTNOINTR for a signal or task work that is handled in user mode only
  */
 int memview_mapping_register(struct mm_struct *mm, unsigned long addr,
 			     struct file *file)
@@ -516,10 +516,10 @@ int memview_mapping_register(struct mm_struct *mm, unsigned long addr,
 }
 
 /**
- * struct memview_registration - for a fault that can drop no lock
+ * struct memview_registration - a queued memview_mapping_register()
  * @work: starts the thread
- * @mm: whose; in use
- * @addr: where the mapping was
+ * @mm: the address space; in use (mmget)
+ * @addr: an address in the mapping
  * @file: the view file; held, and with it the module
  */
 struct memview_registration {
@@ -555,7 +555,7 @@ static void memview_registration_work(struct work_struct *work)
 		container_of(work, struct memview_registration, work);
 	struct task_struct *task;
 
-	/* For the thread. The work needs none: the module waits for its queues. */
+	/* For the thread. The work item needs none: the module flushes its queues. */
 	__module_get(THIS_MODULE);
 	task = kthread_run(memview_registration_thread, reg, "memory-view");
 	if (IS_ERR(task)) {
@@ -565,15 +565,15 @@ static void memview_registration_work(struct work_struct *work)
 }
 
 /**
- * memview_mapping_register_later - the same, for who cannot
- * @mm: whose; in use
- * @addr: where the mapping is or was
- * @file: the view file that it is of; held
+ * memview_mapping_register_later - queue memview_mapping_register()
+ * @mm: the address space; in use (mmget)
+ * @addr: an address in the mapping
+ * @file: the view file that is mapped there; held
  *
- * For who can drop no lock, or has something pending for which mm_take_all_locks()
- * gives up. By a thread of its own, for it waits for the peer's mmap_lock, which
- * user space can hold up; one at a time for each view and address space. What fails
- * is tried again by the next fault.
+ * For callers that cannot drop a lock, or have a signal pending, for which
+ * mm_take_all_locks() gives up. Each runs in a thread of its own, for it waits for the
+ * peer's mmap_lock, which user space can hold; one at a time for each view and address
+ * space. After a failure the next fault tries again.
  */
 void memview_mapping_register_later(struct mm_struct *mm, unsigned long addr,
 				    struct file *file)
@@ -595,7 +595,7 @@ void memview_mapping_register_later(struct mm_struct *mm, unsigned long addr,
 	queue_work(memview_threads_wq, &reg->work);
 }
 
-/* A part of the mapping is about to be a VMA of its own. */
+/* A part of the mapping is about to become a VMA of its own. */
 int memview_vma_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct memview_mapping *mapping = vma->vm_private_data;
@@ -606,8 +606,8 @@ int memview_vma_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * A copy of a mapping, whose object it names: made by fork(2), by splitting, or by
- * mremap(2), which then moves the entries to it.
+ * A copy of a mapping, with a pointer to the original's object: made by fork(2), by
+ * splitting, or by mremap(2), which then moves the entries to it.
  *
  * fork(2) copies entries of VM_PFNMAP mappings under no lock that a zap takes, so a
  * revoked one could come back in the child: let children start empty. dup_mmap()
@@ -622,7 +622,7 @@ void memview_vma_open(struct vm_area_struct *vma)
 		memview_mapping_untrack(mapping, false);
 	else if (vma->vm_mm != current->mm)
 		vm_flags_set(vma, VM_WIPEONFORK);
-	/* Without memory it is not populated, which nobody has a right to. */
+	/* Without memory it is not counted, hence not populated: best effort. */
 	memview_peer_add(memview_of_file(vma->vm_file), vma->vm_mm);
 }
 
@@ -633,7 +633,7 @@ void memview_vma_close(struct vm_area_struct *vma)
 	memview_peer_remove(memview_of_file(vma->vm_file), vma->vm_mm);
 	if (!mapping)
 		return;
-	/* Its page tables are gone: what has told us nothing was a bug. */
+	/* Its page tables are gone: a path that did not untrack it is a bug. */
 	WARN_ON_ONCE(mapping->tracked);
 	memview_mapping_free(mapping);
 }

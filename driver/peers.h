@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Who maps a view and where; the zap. */
+/* Peers: the address spaces that map a view, and their mappings; the zap. */
 #ifndef _MEMVIEW_PEERS_H
 #define _MEMVIEW_PEERS_H
 
@@ -8,15 +8,15 @@
 /**
  * struct memview_mapping - a mapping of a view: vm_private_data of the VMA
  * @view: the view, which the VMA's file holds
- * @mm: whose; held
- * @vma: the VMA, which ends after this. (vm_private_data of a copy that is being
- *	made names the object of the original.)
+ * @mm: the address space; held
+ * @vma: the VMA, which is freed after this. (vm_private_data of a copy that is being
+ *	made points to the object of the original.)
  * @tracked: it may have entries. Set under memview.peers_lock, cleared under
  *	memview.lock; faults look at it under the lock of the page table, or for huge
  *	entries under memview.lock.
- * @tables: faults that are about to make a page table; raised under the lock of
- *	the PMD where there is neither that nor a huge entry
- * @busy: zaps that are at it; under memview.peers_lock
+ * @tables: faults that are about to make a page table; raised under the PMD lock
+ *	where there is neither a page table nor a huge entry
+ * @busy: zaps that are using it; under memview.peers_lock
  * @view_node: in memview.mappings while it is tracked, by @first
  * @view_subtree_last: last page below @view_node
  * @first: first page of the view

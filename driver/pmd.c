@@ -4,13 +4,13 @@
  *
  * Where range, mapping and source all cover a block of PMD_SIZE, and the
  * source's own page table maps it by one entry (hugetlb, or a huge page of
- * shmem), so does the peer's. All else goes on by pages. The steps are those
- * of fault.c, with a snapshot of one page of a block: that the source maps it by a
- * huge entry says as much of the other 511. Of blocks around, what the source has
- * mapped already comes along, as with pages.
+ * shmem), so does the peer's. All other faults go on by pages. The steps are those
+ * of fault.c, with a snapshot of one page of a block: as the source maps it by a
+ * huge entry, it shows the other 511, too. Blocks around that the source has mapped
+ * already are inserted along with it, as with pages.
  *
- * What cuts such an entry (a zap or mprotect(2) of a part of it, say) drops it,
- * and what is left of it faults again: VM_PFNMAP has nothing to split it into.
+ * Cutting such an entry (by a zap or mprotect(2) of a part of it, say) drops it,
+ * and the rest of it faults again: VM_PFNMAP entries are not split.
  */
 
 #include <linux/file.h>
@@ -45,18 +45,18 @@ bool memview_huge_range(struct memview_fault *fault)
 	    ((memview_fault_source_addr(fault) ^ vmf->address) & (size - 1) &
 	     PAGE_MASK))
 		return false;
-	/* Its markers need page tables, which it makes behind our back. */
+	/* userfaultfd makes page tables for its markers without telling us. */
 	if (userfaultfd_wp(vma))
 		return false;
 	/*
 	 * vmf_insert_pfn_pmd() makes entries with the mapping's protection, to
-	 * which it adds W: that has to be the range's, in X above all (R6).
+	 * which it adds W: it must equal the range's, in X above all (R6).
 	 */
 	memview_fault_set_prots(fault);
 	return pgprot_val(vma->vm_page_prot) == pgprot_val(fault->prots[0]);
 }
 
-/* An entry of 1 GiB is alone in its window: the source is of such pages. */
+/* Chooses a window of one entry of 1 GiB, if the source has pages of that size. */
 static bool memview_huge_source_pud(struct memview_fault *fault,
 				    const struct vm_area_struct *source_vma)
 {
@@ -71,8 +71,8 @@ static bool memview_huge_source_pud(struct memview_fault *fault,
 }
 
 /*
- * Can the source? Then chooses the window, in blocks: like that of pages, but
- * within the table of PMDs that the fault is in.
+ * Can the source have a huge entry there? Then chooses the window, in blocks: like
+ * that of pages, but within the table of PMDs that the fault is in.
  */
 bool memview_huge_source(struct memview_fault *fault,
 			 const struct vm_area_struct *source_vma,
@@ -87,10 +87,10 @@ bool memview_huge_source(struct memview_fault *fault,
 				   (unsigned int)MEMVIEW_WINDOW_MAX);
 	unsigned long before, after;
 
-	/* Those who want to know of writes want to know the page. */
+	/* File systems that track writes track them by page. */
 	if (source_vma->vm_ops && source_vma->vm_ops->page_mkwrite)
 		return false;
-	/* Or it has no huge entry there anyway. */
+	/* The source's VMA must cover the block. */
 	if (head < source_vma->vm_start || source_vma->vm_end - head < PMD_SIZE)
 		return false;
 	if (fault->huge == MEMVIEW_PUD_ORDER)
@@ -124,7 +124,7 @@ static void memview_huge_snapshot(struct memview_fault *fault,
 	unsigned long start = range.start;
 
 	for (; i < fault->nr; i += step) {
-		/* The peer has it, and so has what is behind it, probably. */
+		/* The peer has it, and probably the blocks beyond. */
 		if (!pmd_none(READ_ONCE(pmd[i])))
 			return;
 		range.start = start + ((unsigned long)i << PMD_SHIFT);
@@ -140,12 +140,12 @@ static void memview_huge_snapshot(struct memview_fault *fault,
 }
 
 /**
- * memview_huge_around - the snapshot of the blocks around the one that faulted
- * @fault: whose own block is in the snapshot
- * @source_addr: of the page that faulted
+ * memview_huge_around - snapshot the blocks around the one that faulted
+ * @fault: the fault, with a snapshot of its own block
+ * @source_addr: address in the source of the page that faulted
  *
- * To both sides, up to a block that the peer has or the source lacks: to look at
- * one costs 1,000 instructions, half of what a fault of plain mmap does.
+ * To both sides, up to a block that the peer has or the source lacks: each look
+ * costs 1,000 instructions, half as many as a fault of plain mmap.
  *
  * Context: both mmap_locks are held.
  * Return: false where the page that faulted has no huge entry in the source
@@ -170,12 +170,12 @@ bool memview_huge_around(struct memview_fault *fault, unsigned long source_addr)
 }
 
 /*
- * An entry for a block, if there is nothing, and W for one of the same page that is
- * there. Like vmf_insert_pfn_pmd(), which looks up the memory type each time, and
- * warns of a page table.
+ * Makes an entry for a block where there is none, or adds W to one of the same page.
+ * Like vmf_insert_pfn_pmd(), which looks up the memory type each time, and warns of a
+ * page table.
  *
  * Return: VM_FAULT_NOPAGE, with the entry or where another page's is about to be
- * zapped; VM_FAULT_FALLBACK where there is a page table, or about to be
+ * zapped; VM_FAULT_FALLBACK where there is a page table, or one is being made
  */
 static vm_fault_t memview_huge_set(struct memview_fault *fault, unsigned int i,
 				   bool write)
@@ -207,7 +207,7 @@ static vm_fault_t memview_huge_insert(struct memview_fault *fault)
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 	unsigned int i;
 
-	/* Then a zap of a part would have to be given a page table. */
+	/* A zap of a part would need a deposited page table there. */
 	if (arch_needs_pgtable_deposit())
 		return ret;
 	for (i = 0; i < fault->nr; i++) {
@@ -231,7 +231,7 @@ static vm_fault_t memview_huge_insert(struct memview_fault *fault)
 	return ret;
 }
 
-/* The last steps, with a snapshot in which the page that faulted is huge. */
+/* Re-validates and inserts a snapshot in which the block that faulted is huge. */
 vm_fault_t memview_huge_install(struct memview_fault *fault)
 {
 	if (fault->huge == MEMVIEW_PUD_ORDER)
@@ -251,8 +251,8 @@ vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 	     !READ_ONCE(memview_gigantic_entries)))
 		return VM_FAULT_FALLBACK;
 	/*
-	 * The core asks here without .map_pages, too: see memview_mprotect().
-	 * For PUD entries, pud.c says why.
+	 * The core calls this under the VMA lock also without .map_pages: see
+	 * memview_mprotect(). For PUD entries see pud.c.
 	 */
 	if ((vmf->flags & FAULT_FLAG_VMA_LOCK) &&
 	    (order == MEMVIEW_PUD_ORDER || vmf->vma->vm_flags & VM_MAYEXEC)) {
@@ -263,7 +263,7 @@ vm_fault_t memview_huge_fault(struct vm_fault *vmf, unsigned int order)
 		fput(pinned);
 		return VM_FAULT_RETRY;
 	}
-	/* What waiting for the source has found out is for the pages. */
+	/* A note of a wait for the source is for the fault by pages. */
 	if ((vmf->flags & FAULT_FLAG_TRIED) &&
 	    memview_note_there(memview_of_file(vmf->vma->vm_file)))
 		return VM_FAULT_FALLBACK;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Populating: what the first accesses of peers would do, in advance.
+ * Populating: the faults of the peers' first accesses, in advance.
  *
- * First the source, as if the controller touched its pages. Then the page tables
- * of those who have the view mapped, by handle_mm_fault() on their mappings: an
- * entry comes from fault.c or not at all, so all that is checked and re-validated
- * there is (R2, R6).
+ * First the source is faulted, as if the controller touched its pages. Then the peers'
+ * page tables are filled, by handle_mm_fault() on their mappings: all entries come
+ * from fault.c, with its checks and its re-validation (R2, R6).
  *
  * A populate is no table operation. It holds no lock of ours when it faults, so
- * an unmap or a revoke never waits for it, and it looks the table up anew for
- * each few pages. It ends with any signal.
+ * an unmap or a revoke never waits for it, and it looks up the table anew for
+ * each few pages. Any signal ends it.
  */
 
 #include <linux/sched/mm.h>
@@ -27,41 +26,41 @@
 #include "view.h"
 #include "view_file.h"
 
-/* Pages that the source, then the peers get in their turn. */
+/* Pages that are populated in the source, then in the peers, before the next ones. */
 #define MEMVIEW_POPULATE_CHUNK	(SZ_64M >> PAGE_SHIFT)
 
-/* Pages of the source that one snapshot shows: what a read fault maps around. */
+/* Pages of the source in one snapshot: as many as a read fault maps around. */
 #define MEMVIEW_POPULATE_WINDOW	16
 
-/* Pages or mappings of a peer that are gone through with its lock held. */
+/* Pages or mappings of a peer that one hold of its mmap_lock goes through. */
 #define MEMVIEW_POPULATE_STEP	64
 
-/* Times that a peer's mmap_lock may not be to be had; then it is left alone. */
+/* Times that the trylock of a peer's mmap_lock may fail; then the peer is skipped. */
 #define MEMVIEW_POPULATE_WAITS	32
 
 /*
- * Times that a page of a peer may need the source again, or what else cannot wait
- * in its lock (see memview_mapping_register_later()); then the next page.
+ * Times that a page of a peer may need the source again, or another wait without its
+ * lock (see memview_mapping_register_later()); then it is skipped.
  */
 #define MEMVIEW_POPULATE_TRIES	16
 
-/* Waits can be ended by a signal, where what they wait for allows that. */
+/* Any signal can end a wait, where the wait allows that. */
 #define MEMVIEW_POPULATE_FAULT	(FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | \
 				 FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE)
 
 /**
- * struct memview_populate - a populate on its way
+ * struct memview_populate - a populate in progress
  * @view: the view
  * @last: last page of the view to populate
  * @flags: MEMVIEW_POPULATE_*
- * @next: page of the view that comes next: those before it are in the source
- * @tried: its fault has waited and is to be tried again
- * @read: it has been faulted for read
- * @source: what it maps; held
- * @piece_last: last page of its range, not beyond @last
- * @addr: where the source has it
- * @write: fault it for write
- * @pfns: snapshot of the source from there on, as hmm_range_fault() has it
+ * @next: next page of the view: those before it are populated in the source
+ * @tried: the fault of @next has waited and is to be retried
+ * @read: @next has been faulted for read
+ * @source: the source that @next maps; held
+ * @piece_last: last page of the range of @next, not beyond @last
+ * @addr: address of @next in the source
+ * @write: fault @next for write
+ * @pfns: snapshot of the source from @addr on, in the format of hmm_range_fault()
  */
 struct memview_populate {
 	struct memview *view;
@@ -79,7 +78,7 @@ struct memview_populate {
 	unsigned long pfns[MEMVIEW_POPULATE_WINDOW];
 };
 
-/* With 0, a reference of the source is to be dropped. */
+/* Looks up @p->next. With 0, the caller must put @p->source. */
 static int memview_populate_lookup(struct memview_populate *p)
 {
 	struct memview *view = p->view;
@@ -96,8 +95,8 @@ static int memview_populate_lookup(struct memview_populate *p)
 	}
 	range = memview_table_find(view, p->next);
 	/*
-	 * Whose pages are to be faulted says the range that was found: the view
-	 * may have got its controller since we were called.
+	 * The controller is that of the range found: the view may have got its
+	 * controller since we were called.
 	 */
 	controller = range ? range->attachment->source->controller :
 			     READ_ONCE(view->controller);
@@ -134,7 +133,7 @@ static int memview_populate_snapshot(struct memview_populate *p,
 	};
 
 	memset(p->pfns, 0, nr * sizeof(p->pfns[0]));
-	/* Only a hint, nothing is inserted by it. */
+	/* Best effort: no entry is made of this snapshot. */
 	return hmm_range_fault(&range);
 }
 
@@ -152,11 +151,11 @@ static void memview_populate_advance(struct memview_populate *p)
 }
 
 /*
- * The pages from @p->next on, @nr of them, all in @vma. Each is faulted at most
- * once for read and once for write, whatever reclaim makes of it then.
+ * Faults @nr pages from @p->next on, all in @vma, each at most once for read and once
+ * for write, even if reclaim takes it again.
  *
- * Context: the controller's mmap_lock is held; with @locked false it no longer
- * is, and the page that is next then has to be looked up again.
+ * Context: the controller's mmap_lock is held; with @locked false afterwards it has
+ * been dropped, and @p->next has to be looked up again.
  */
 static int memview_populate_window(struct memview_populate *p,
 				   struct vm_area_struct *vma,
@@ -202,13 +201,13 @@ again:
 		}
 		if (!*locked || !nr)
 			return 0;
-		/* More may be there now, mapped around it. */
+		/* The fault may have mapped pages around it, too. */
 		goto again;
 	}
 	return 0;
 }
 
-/* The next pages of the source. */
+/* Populates the next pages in the source. */
 static int memview_populate_source_step(struct memview_populate *p)
 {
 	struct mm_struct *mm = current->mm;
@@ -226,7 +225,7 @@ static int memview_populate_source_step(struct memview_populate *p)
 	}
 	vma = memview_source_vma(p->source, mm, p->addr);
 	if (vma && (vma->vm_flags & VM_READ)) {
-		/* Made read-only behind our back: so it is to the peers. */
+		/* The controller made it read-only, and so it is in the peers. */
 		if (!(vma->vm_flags & VM_WRITE))
 			p->write = false;
 		nr = min3(p->piece_last - p->next + 1,
@@ -243,7 +242,7 @@ out_put:
 	return err;
 }
 
-/* The source up to page @last. */
+/* Populates the source up to page @last of the view. */
 static int memview_populate_source(struct memview_populate *p, pgoff_t last)
 {
 	int err = 0;
@@ -254,7 +253,7 @@ static int memview_populate_source(struct memview_populate *p, pgoff_t last)
 		if (memview_charge_owed())
 			memview_charge_pay();
 		err = memview_populate_source_step(p);
-		/* An invalidation came in between. */
+		/* An invalidation collided with the snapshot. */
 		if (err == -EBUSY)
 			err = 0;
 		cond_resched();
@@ -281,12 +280,12 @@ static int memview_populate_access(struct memview *view, pgoff_t page,
 }
 
 /**
- * struct memview_populate_at - where a walk through an address space has got to
+ * struct memview_populate_at - position of a walk through an address space
  * @view: the view
  * @first: first page of the view to populate
  * @last: last page of the view to populate
- * @addr: address that comes next
- * @tries: times that it could not be had without waiting
+ * @addr: next address
+ * @tries: faults of @addr that would have had to wait
  */
 struct memview_populate_at {
 	struct memview *view;
@@ -296,7 +295,7 @@ struct memview_populate_at {
 	unsigned int tries;
 };
 
-/* From @at->addr on, where @vma has a page of the span, or the end of @vma. */
+/* First address from @at->addr on at which @vma maps the span, or the end of @vma. */
 static unsigned long memview_populate_addr(struct memview_populate_at *at,
 					   struct vm_area_struct *vma)
 {
@@ -316,7 +315,7 @@ static unsigned long memview_populate_addr(struct memview_populate_at *at,
 	return addr + ((at->first - page) << PAGE_SHIFT);
 }
 
-/* What a step in a peer ends with. */
+/* Results of memview_populate_peer_step(). */
 enum memview_populate_step {
 	MEMVIEW_POPULATE_DONE,		/* nothing is left */
 	MEMVIEW_POPULATE_MORE,
@@ -324,10 +323,10 @@ enum memview_populate_step {
 };
 
 /*
- * The next pages of an address space, whose mmap_lock is held. Does not wait, not
- * for memory above memory.high either, which the core makes us do where a little
- * more is owed. What cannot be had at all is left to the peer. @page: written,
- * which is missing
+ * Populates the next pages of an address space, whose mmap_lock is held. Does not
+ * wait, nor for memory above memory.high: it stops when some is owed, for the core
+ * throttles in place when a little more is. A page that cannot be populated is left
+ * to the peer. @page: written: the missing page
  */
 static enum memview_populate_step
 memview_populate_peer_step(struct mm_struct *mm, struct memview_populate_at *at,
@@ -364,8 +363,8 @@ memview_populate_peer_step(struct mm_struct *mm, struct memview_populate_at *at,
 }
 
 /*
- * A peer can hold its lock for ever, so we do not wait for that; and its exit
- * must not wait for the source, so nor do we for that while its mm is in use.
+ * A peer can hold its mmap_lock for ever, so we only try it; and its exit must not
+ * wait for the source, so we wait for the source only with its mm not in use.
  */
 static void memview_populate_peer(struct mm_struct *mm,
 				  struct memview_populate_at *at)
@@ -396,7 +395,7 @@ static void memview_populate_peer(struct mm_struct *mm,
 			missing.tried = false;
 			missing.read = false;
 			memview_populate_source(&missing, missing.last);
-			/* That was not it: it needs time. */
+			/* The source was not the reason: the page needs time. */
 			if (at->tries > 1)
 				schedule_timeout_interruptible(1);
 		}
@@ -423,15 +422,14 @@ static void memview_populate_peers(struct memview *view, pgoff_t first,
 }
 
 /**
- * memview_populate - do in advance what peers' accesses would do
+ * memview_populate - fault pages in advance, in the source and in peers
  * @view: the view
  * @first: first page of the span
  * @last: last page of the span
  * @flags: MEMVIEW_POPULATE_*
- * @nr: written, also on failure: pages, from @first on, that the source has
+ * @nr: written, also on failure: pages, from @first on, populated in the source
  *
- * Context: no lock is held. Waits, with an end by any signal where what it waits
- * for allows that.
+ * Context: no lock is held. Waits; any signal ends a wait, where the wait allows that.
  * Return: 0, or the errnos of MEMVIEW_POPULATE
  */
 int memview_populate(struct memview *view, pgoff_t first, pgoff_t last,

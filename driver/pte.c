@@ -8,15 +8,15 @@
 #include "memview.h"
 #include "view.h"
 
-/* The page cannot lose W or go away before the lock of memview_fault_valid() is free. */
+/* The lock under which memview_fault_valid() was true keeps the page and its W. */
 void memview_fault_dirty(unsigned long pfn)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 
 	/*
 	 * shmem maps clean pages writable around a read fault, and reclaim
-	 * drops clean pages; the peer's dirty bit is nobody's. File systems
-	 * that keep account have set it in page_mkwrite already.
+	 * drops clean pages; nobody looks at the peer's dirty bit. File systems
+	 * that track dirty pages have marked it in page_mkwrite already.
 	 */
 	if (!folio_test_dirty(folio))
 		folio_mark_dirty(folio);
@@ -36,9 +36,9 @@ static void memview_fault_set_pte(struct memview_fault *fault, pte_t *ptep,
 		return;
 
 	/*
-	 * Another page: a zap of it is on the way. What is neither empty nor
+	 * Another page: a zap of it is on the way. An entry neither empty nor
 	 * present can only be a marker that the peer's userfaultfd has left
-	 * (6.7 lets it register any mapping): as good as empty.
+	 * (6.7 lets it register any mapping): treated as empty.
 	 */
 	if (pte_present(old) &&
 	    (pte_pfn(old) != pfn || !write || pte_write(old)))
@@ -51,10 +51,10 @@ static void memview_fault_set_pte(struct memview_fault *fault, pte_t *ptep,
 }
 
 /*
- * All pages of the window, which lies in one page table. Not by
+ * Inserts all pages of the window, which lies in one page table. Not by
  * vmf_insert_pfn_prot(), which takes the lock for each, leaves a present entry as it
- * is, and looks up the memory type, which is the same for all that a page table of
- * the source can have here: RAM.
+ * is, and looks up the memory type, which is the same for all pages that the source
+ * can map: RAM.
  */
 vm_fault_t memview_fault_insert(struct memview_fault *fault)
 {
@@ -66,8 +66,8 @@ vm_fault_t memview_fault_insert(struct memview_fault *fault)
 	pte_t *ptep;
 
 	/*
-	 * A zap that has not seen the page table has published before what it
-	 * zaps for, and we see that. Pairs with memview_zap() and
+	 * A zap that has not seen the page table published its change before,
+	 * and we see the change. Pairs with memview_zap() and
 	 * memview_mapping_untrack().
 	 */
 	smp_mb();

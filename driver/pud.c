@@ -2,22 +2,21 @@
 /*
  * Entries of 1 GiB (PUD) in peers, for hugetlb pages of that size.
  *
- * They are made like those of huge.c, and cut in the same way: what touches a
- * part of one drops it. But the core does not expect them to come and go as PMD
- * entries may, so two more rules are kept here:
+ * They are made like those of pmd.c, and cut in the same way: a change of a part of
+ * one drops it. But the core does not expect them to come and go as PMD entries may,
+ * so two more rules are kept here:
  *
- * - Who zaps without the peer's mmap_lock looks at a PUD more than once. What is
- *   empty first and an entry then is "bad" to it: it is cleared, and no TLB is
- *   flushed. So no entry is made while the view zaps anything: see
- *   memview_zap_begin().
- * - What cuts or moves a mapping untracks it first (peers.c): no VMA ends inside an
+ * - A zap without the peer's mmap_lock reads a PUD more than once. One that is empty
+ *   first and an entry then is "bad" to it: it is cleared, and no TLB is flushed.
+ *   So no entry is made while the view zaps anything: see memview_zap_begin().
+ * - Before a mapping is cut or moved it is untracked (peers.c): no VMA ends inside an
  *   entry, and mremap(2) meets none, which it would clear as "bad". mprotect(2)
  *   drops them by memview_pud_drop(). They are made with the mmap_lock, not with
- *   that of the VMA alone, so none comes back before all is done.
+ *   that of the VMA alone, so none comes back before mprotect(2) is done.
  *
- * Against tables of PMDs they need no lock of ours: those are the core's, made
- * under the page table lock and only where nothing is, as is an entry here. (For
- * that, vmf_insert_pfn_pud() would not do: it warns of a table.)
+ * Against tables of PMDs they need no lock of ours: the core makes these under the
+ * page table lock and only where the PUD is empty, as we make an entry. (For that,
+ * vmf_insert_pfn_pud() would not do: it warns of a table.)
  */
 
 #include <linux/mm.h>
@@ -67,7 +66,7 @@ static vm_fault_t memview_pud_insert(struct memview_fault *fault)
 		atomic64_inc(&view->huge_entries);
 	} else if (!pud_leaf(old) || pud_pfn(old) != pfn ||
 		   (fault->write && !pud_write(old))) {
-		/* By blocks; the core drops an entry that is to be written to. */
+		/* Go on by blocks; the core first drops an entry that lacks W. */
 		ret = VM_FAULT_FALLBACK;
 	}
 	spin_unlock(ptl);
@@ -76,14 +75,14 @@ static vm_fault_t memview_pud_insert(struct memview_fault *fault)
 	return ret;
 }
 
-/* The last steps, with a snapshot in which the page that faulted is of 1 GiB. */
+/* Re-validates and inserts a snapshot in which the page that faulted is of 1 GiB. */
 vm_fault_t memview_pud_install(struct memview_fault *fault)
 {
 	fault->commit = memview_pud_insert;
 	return memview_fault_commit(fault);
 }
 
-/* A PUD of @mm, if it has a table of them there. */
+/* Has @mm a huge PUD entry at @addr? */
 static bool memview_pud_is_entry(struct mm_struct *mm, unsigned long addr)
 {
 	pgd_t *pgd = pgd_offset(mm, addr);
@@ -125,7 +124,7 @@ unsigned long memview_pud_unmapped_area(struct file *file, unsigned long addr,
 	unsigned long before = -off & ~PUD_MASK;	/* the first block */
 	unsigned long at;
 
-	/* Where there are no such entries it would only cost randomness. */
+	/* Without such entries the alignment would only cost randomness. */
 	if (!READ_ONCE(memview_gigantic_entries) ||
 	    addr || (flags & MAP_FIXED) || in_compat_syscall() ||
 	    len < before || len - before < PUD_SIZE || len + PUD_SIZE < len)

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sources: the controllers of files in the controller's address space.
+ * Sources: mappings of files in the controller's address space.
  *
- * A source is all sources with the same controller, file and writability. A
- * source is one mapping that the driver makes in the controller, like KVM its
- * internal memory slots, or adopts, like KVM those of user space. What is
- * invalidated there is looked up by address. Views map files only through
- * sources, so a page is in a peer only while it is in the source's page table
- * (R3): nothing is pinned, and every check of mmap(2) has been made.
+ * The driver makes such a mapping in the controller, as KVM does for its internal
+ * memory slots, or adopts one, as KVM does with those of user space. Notifiers find
+ * sources by address. A file that many ranges map can have several sources. Views
+ * map files only through sources, so a page is in a peer only while it is in the
+ * source's page table (R3): nothing is pinned, and mmap(2) has made its checks.
  *
- * The mapping is in the controller's hands, who may unmap it or put something
- * else there. Faults believe in a source only after memview_source_vma() has
- * looked, under the controller's mmap_lock. That is why nothing else need be
- * done for a mapping that is the controller's own.
+ * The controller owns the mapping: it may unmap it or put something else there.
+ * Faults trust a source only after memview_source_vma() has checked it under the
+ * controller's mmap_lock. So a mapping that the controller has made itself, an
+ * adopted one, needs no further check.
  */
 
 #include <linux/delay.h>
@@ -41,16 +40,16 @@
 #include "trace.h"
 
 /*
- * A source covers what was asked for, for it has its price in the controller:
+ * A source covers the span asked for and little more, for it costs the controller:
  * mlockall(2) fills it, RLIMIT_AS counts it. One that begins where another ends is
- * made up to twice as large as that. And of the sources of a source that many cover
- * what was asked for; as many more cover aligned blocks of two pages, then of four,
- * up to the largest: a million ranges need few.
+ * made up to twice as large as that one. Of a file, the first MEMVIEW_SOURCE_STEP
+ * sources cover the spans asked for; as many more cover aligned blocks of two pages,
+ * then of four, up to MEMVIEW_SOURCE_ORDER_MAX: a million ranges need few.
  */
 #define MEMVIEW_SOURCE_STEP 8U
 #define MEMVIEW_SOURCE_ORDER_MAX (30 - PAGE_SHIFT)
 
-/* Part of the address space that is left which more than was asked for may take. */
+/* One part in this many of the free address space may go to pages not asked for. */
 #define MEMVIEW_SOURCE_SHARE 16
 
 static unsigned long memview_source_start(const struct memview_source *source)
@@ -74,20 +73,20 @@ bool memview_file_is_hugetlb(const struct file *file)
 }
 
 /*
- * What mmap(2) says of a file, as the ioctls say it: the one place for that. File
- * systems and security modules say what they like, but not what has a meaning of
- * our own: EIO is another address space, ESHUTDOWN a revoked view, ...
+ * The one place that maps errors of mmap(2) to errnos of the ioctls. File systems and
+ * security modules may return any errno, also one that has a meaning of our own: EIO
+ * is another address space, ESHUTDOWN a revoked view, ...
  */
 static int memview_mmap_error(long err)
 {
 	switch (err) {
 	case -EINVAL:
-		/* Our arguments are right: a file that cannot be mapped so. */
+		/* The arguments are valid: the file cannot be mapped like this. */
 		return -ENODEV;
 	case -EAGAIN:
 		/*
-		 * More than RLIMIT_MEMLOCK after mlockall(MCL_FUTURE). To
-		 * io_uring it would mean to call again.
+		 * RLIMIT_MEMLOCK is exceeded, after mlockall(MCL_FUTURE).
+		 * io_uring would take -EAGAIN as a request to call again.
 		 */
 		return -ENOMEM;
 	case -EACCES:
@@ -104,10 +103,10 @@ static int memview_mmap_error(long err)
 }
 
 /*
- * Even unmapping needs memory; without it the mapping would stay for ever.
+ * Unmapping needs memory: without a retry the mapping could stay for ever.
  *
- * Context: waits like munmap(2), for the mmap_lock and for userfaultfds that want
- * to know, until it is done or the task is killed.
+ * Context: waits like munmap(2), for the mmap_lock and for userfaultfds with
+ * EVENT_UNMAP, until it is done or the task is killed.
  */
 static void memview_munmap(unsigned long addr, unsigned long len)
 {
@@ -124,7 +123,7 @@ static void memview_source_release(struct kref *ref)
 	struct memview_controller *controller = source->controller;
 	struct memview_mm *space = controller->space;
 
-	/* Invalidations find it until here, and then have nothing to do. */
+	/* Invalidations that still find it get no reference and skip it. */
 	spin_lock(&space->lock);
 	memview_source_tree_remove(source, &space->sources);
 	spin_unlock(&space->lock);
@@ -134,7 +133,7 @@ static void memview_source_release(struct kref *ref)
 	memview_controller_put(controller);
 }
 
-/* Sleeps in no case. */
+/* Never sleeps. */
 void memview_source_put(struct memview_source *source)
 {
 	kref_put(&source->ref, memview_source_release);
@@ -146,7 +145,7 @@ static bool memview_source_maps(struct memview_source *source,
 	unsigned long offset = addr - source->start;
 	pgoff_t page = source->first + (offset >> PAGE_SHIFT);
 
-	/* Outside, the notifier would not see what happens to the page. */
+	/* Outside the source, the notifier would miss invalidations of the page. */
 	if (addr < source->start || offset >= memview_source_len(source))
 		return false;
 	/* VM_SHARED is not set for a file that is not open for writing. */
@@ -157,7 +156,7 @@ static bool memview_source_maps(struct memview_source *source,
 	       memview_vma_page(vma, addr) == page;
 }
 
-/* Is the whole mapping still what we made, if in pieces? */
+/* Is the whole mapping still the one we made, perhaps split into several VMAs? */
 static bool memview_source_intact(struct memview_source *source)
 {
 	struct mm_struct *mm = source->controller->mm;
@@ -176,18 +175,18 @@ static bool memview_source_intact(struct memview_source *source)
 }
 
 /**
- * memview_source_vma - the VMA of a source, if it can be believed
+ * memview_source_vma - the VMA of a source, if it is still the source's mapping
  * @source: the source
- * @mm: the address space that the caller has locked: no other is looked at
+ * @mm: the address space that the caller has locked; must be the controller's
  * @addr: address in it
  *
- * What has been unmapped is gone for good: the source is dead from then on, see
- * memview_source_invalidate(), and what user space maps in its place is another
- * mapping, however much it looks like this one.
+ * A source whose mapping was unmapped is dead for good: see
+ * memview_source_invalidate(). A mapping that user space puts in its place is
+ * another one, even with the same file at the same address.
  *
  * Context: the mmap_lock of @mm is held; the answer holds until it is dropped.
- * Return: the VMA, which may be a part of what the source was made with, or
- * NULL when the controller has tampered with it
+ * Return: the VMA, which may cover a part of the source only, or NULL when the
+ * controller has tampered with it
  */
 struct vm_area_struct *memview_source_vma(struct memview_source *source,
 					  struct mm_struct *mm,
@@ -205,8 +204,8 @@ struct vm_area_struct *memview_source_vma(struct memview_source *source,
 }
 
 /*
- * The entry of the list after @prev, or its first, with a reference. @prev
- * stays in the list as long as its own is held; that is dropped here.
+ * The attachment after @prev, or the first, with a reference. @prev stays in the
+ * list as long as its reference is held, which is dropped here.
  */
 static struct memview_attachment *
 memview_source_next_attachment(struct memview_source *source,
@@ -250,19 +249,19 @@ static bool memview_source_zapping(struct memview_source *source,
 }
 
 /*
- * Something happens to pages of a source: take them from the peers first.
+ * Pages of a source are being invalidated: zap them in the peers first.
  *
- * Where its mapping is unmapped, or a part of it, the source is dead. That is told
- * before anything else can be mapped there: munmap(2), and whatever else unmaps,
- * tells with the mmap_lock held, and so does exec and exit.
+ * Where its mapping is unmapped, or a part of it, the source is dead. The notifier
+ * runs before anything else can be mapped there: munmap(2), and every other path that
+ * unmaps, calls it with the mmap_lock held, and so do exec and exit.
  *
  * A controller can unmap its source and map a view of it there, which would
  * make zap -> notifier -> zap without end. Two things end it. A source is dead
  * from the munmap(2) on, and quiet once a zap of all of it has finished, which for
  * an munmap(2) is before the address range can be used again; then there is
- * nothing left to do. And where this very task is zapping the source already,
- * what is below it is not the source's mapping but one that took its place, from
- * which no peer has anything. Another task's zap is never a reason to return
+ * nothing left to do. And where this very task is zapping the source already, the
+ * mapping being invalidated is not the source's but one that took its place, from
+ * which no peer has an entry. Another task's zap is never a reason to return
  * early: its page may be freed later than ours.
  */
 static void memview_source_invalidate(struct memview_source *source,
@@ -307,14 +306,14 @@ static void memview_source_invalidate(struct memview_source *source,
 		source->quiet = true;
 out_unlock:
 	spin_unlock(&source->lock);
-	/* The page is still there: more time for what must not take it now. */
+	/* The page is still there: give a wrong snapshot time to take it. */
 	if (MEMVIEW_BROKEN_running)
 		usleep_range(2000, 4000);
 }
 
 /*
- * The source after @prev, or the first, that has some of a span, with a reference.
- * @prev stays in the tree as long as its own is held; that is dropped here.
+ * The source after @prev, or the first, that overlaps a span, with a reference.
+ * @prev stays in the tree as long as its reference is held, which is dropped here.
  */
 static struct memview_source *memview_source_next(struct memview_mm *space,
 						  struct memview_source *prev,
@@ -336,7 +335,7 @@ static struct memview_source *memview_source_next(struct memview_mm *space,
 	return source;
 }
 
-/* Does nobody have anything of it? Then there is nothing to sleep for. */
+/* Does no view use the source? Then there is nothing to zap, which could sleep. */
 static bool memview_source_invalidate_unused(struct memview_source *source)
 {
 	bool unused;
@@ -349,13 +348,13 @@ static bool memview_source_invalidate_unused(struct memview_source *source)
 }
 
 /**
- * memview_sources_invalidate - something happens to pages of a controller
+ * memview_sources_invalidate - invalidate pages of a controller
  * @space: its address space
- * @range: as its notifier is told, and after memview_mm_running() is true of it:
- *	what a source has that is made meanwhile nobody takes
+ * @range: from its notifier. memview_mm_running() is true of it already: no snapshot
+ *	takes pages of a source that is made meanwhile.
  *
  * Context: any lock of the core's that is outside page table locks may be held.
- * Return: 0, or -EAGAIN where peers would have to lose a page, and who tells may
+ * Return: 0, or -EAGAIN where a peer would have to lose a page and the caller may
  * not sleep: the OOM reaper tries again, or leaves it to exit
  */
 int memview_sources_invalidate(struct memview_mm *space,
@@ -376,9 +375,9 @@ int memview_sources_invalidate(struct memview_mm *space,
 }
 
 /*
- * Would a mapping of @file have @vm_file? File systems on top of others put the
- * file below into the VMA, opened by the path of their own; which file that is can
- * differ between two descriptors of one inode (overlayfs, around a copy-up).
+ * Would a mapping of @file have @vm_file? Stacked file systems put the lower file
+ * into the VMA, opened by their own path; the lower file can differ between two
+ * descriptors of one inode (overlayfs, around a copy-up).
  */
 static bool memview_file_shows(struct file *vm_file, struct file *file)
 {
@@ -386,7 +385,7 @@ static bool memview_file_shows(struct file *vm_file, struct file *file)
 	       path_equal(file_user_path(vm_file), &file->f_path);
 }
 
-/* Is @page of a file what is mapped at @addr, shared? */
+/* Does the VMA map @page of a file at @addr, shared? */
 static bool memview_vma_shows(struct vm_area_struct *vma, unsigned long addr,
 			      pgoff_t page)
 {
@@ -396,8 +395,8 @@ static bool memview_vma_shows(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * Can a mapping of that kind be mirrored? At address 0 not: mprotect(2) tells
- * notifiers of no end there, and faults would wait for it.
+ * Can this mapping be a source? Not at address 0: there mprotect(2) starts an
+ * invalidation without notifying its end, and faults would wait for it.
  */
 static bool memview_vma_is_fit(struct vm_area_struct *vma)
 {
@@ -407,8 +406,8 @@ static bool memview_vma_is_fit(struct vm_area_struct *vma)
 }
 
 /*
- * From here on invalidations find the source: before its mapping can change, the
- * mmap_lock being held. What is running at this moment faults wait for.
+ * From here on invalidations find the source: the mmap_lock is held, so its mapping
+ * cannot have changed. Faults wait for invalidations that are running already.
  */
 static void memview_source_watch(struct memview_source *source)
 {
@@ -425,7 +424,7 @@ static void memview_source_watch(struct memview_source *source)
 /*
  * Takes possession of the mapping at @source->start, where another thread may
  * have put anything since it was made. -EAGAIN when it has been merged with a
- * neighbour of the controller's: only what is ours alone can be kept out of its
+ * neighbour of the controller's: only a VMA of our own can be kept out of its
  * children and core dumps.
  */
 static int memview_source_own(struct memview_source *source)
@@ -476,13 +475,13 @@ static int memview_source_mmap(struct memview_source *source)
 			return memview_mmap_error((long)addr);
 		source->start = addr;
 		err = memview_source_own(source);
-		/* Away from the neighbour it merged with, each time further. */
+		/* Move away from the neighbour it merged with, each time further. */
 		hint = (hint ?: addr) - len - SZ_4M;
 	} while (err == -EAGAIN && --tries);
 	return err == -EAGAIN ? -ENOMEM : err;
 }
 
-/* @vm_file: what it must have, or NULL: what a mapping of op->file could */
+/* @vm_file: the file that the VMA must have; NULL: any that op->file can show */
 static int memview_adopt_check_vma(const struct memview_table_op *op,
 				   struct file *vm_file,
 				   struct vm_area_struct *vma,
@@ -498,7 +497,7 @@ static int memview_adopt_check_vma(const struct memview_table_op *op,
 		return -EINVAL;
 	if (!memview_vma_is_fit(vma))
 		return -ENODEV;
-	/* It may change at any time; but what never works should say so. */
+	/* The rights may change at any time; but fail early if they are missing now. */
 	if (!(vma->vm_flags & VM_READ) ||
 	    ((op->flags & MEMVIEW_MAP_WRITE) && !(vma->vm_flags & VM_WRITE)))
 		return -EACCES;
@@ -507,11 +506,11 @@ static int memview_adopt_check_vma(const struct memview_table_op *op,
 
 /**
  * memview_adopt_check - can the mapping at op->addr be adopted?
- * @mm: the controller's, whose mmap_lock is held
- * @op: what to map
- * @vm_file: what all of it must have, or NULL: what a mapping of op->file could
- * @source: gets vm_file, not held, start, first and last of it, or NULL. All of
- *	the VMAs and not only the span, so that the ranges to come find it, too.
+ * @mm: the controller's, with its mmap_lock held
+ * @op: the map operation
+ * @vm_file: the file that all VMAs must have; NULL: any that op->file can show
+ * @source: written: vm_file, not held, start, first and last; or NULL. It covers the
+ *	whole VMAs and not only the span, so that later ranges find it, too.
  *
  * Return: 0, -EFAULT, -EINVAL, -ENODEV, -EACCES as for MEMVIEW_MAP_FD
  */
@@ -566,8 +565,8 @@ static struct file *memview_file_at(unsigned long addr)
 }
 
 /*
- * mmap(2) asks LSMs and IMA, and about noexec mounts, and knows what files
- * cannot be mapped: let it. @shown: gets what the VMA had, held, or NULL
+ * Tries mmap(2), which asks LSMs and IMA, checks for noexec mounts, and refuses files
+ * that cannot be mapped. @shown: gets the file of the VMA, held, or NULL
  */
 static int memview_file_probe(struct file *file, pgoff_t page,
 			      unsigned long prot, struct file **shown)
@@ -602,7 +601,7 @@ static int memview_source_adopt(struct memview_source *source,
 	mmap_read_unlock(mm);
 	if (err)
 		return err;
-	/* It may have been mapped by another open file, with other rights. */
+	/* It may have been mapped through another open file, with other rights. */
 	err = memview_file_probe(op->file, op->file_first, prot, &shown);
 	if (err)
 		return err;
@@ -638,12 +637,12 @@ static bool memview_source_armed(struct memview_source *source)
 }
 
 /*
- * Unmaps what memview_source_mmap() mapped, if it is still that. Not adopted: that
- * was never ours.
+ * Unmaps the mapping of memview_source_mmap(), if it is still there. An adopted one
+ * was never ours and stays.
  *
  * Context: in the controller, and no lock is held.
- * Return: false when it would have to wait and must not, without @wait. (What is
- * locked in between is waited for: the controller's own doing, and it can be killed.)
+ * Return: false when it would have to wait, without @wait. (A lock taken after the
+ * check is waited for: that is the controller's own doing, and it can be killed.)
  */
 bool memview_source_munmap(struct memview_source *source, bool wait)
 {
@@ -670,7 +669,7 @@ bool memview_source_munmap(struct memview_source *source, bool wait)
 	return true;
 }
 
-/* @first and @last: of the file; not for what is adopted. */
+/* @first and @last: pages of the file; ignored for an adopted source. */
 static struct memview_source *
 memview_source_create(struct memview_controller *controller,
 		      const struct memview_table_op *op, pgoff_t first,
@@ -706,7 +705,7 @@ memview_source_create(struct memview_controller *controller,
 	return source;
 }
 
-/* In pages; what a source takes of the controller's address space is lost to it. */
+/* Pages that are left in the controller's address space, which sources use up. */
 static unsigned long
 memview_controller_room(struct memview_controller *controller)
 {
@@ -717,16 +716,16 @@ memview_controller_room(struct memview_controller *controller)
 	return limit > used ? limit - used : 0;
 }
 
-/* What a new source's size depends on. */
+/* Existing sources of the same file, on which the size of a new one depends. */
 struct memview_source_others {
-	unsigned int nr; /* sources of the same source */
-	unsigned long before;	/* pages of the one that ends where it begins */
+	unsigned int nr; /* number of them */
+	unsigned long before;	/* pages of the one that ends where this one begins */
 };
 
 /*
- * The span of the file that a new source should cover. Not for hugetlb beyond
- * the end of the file, where a writable mmap(2) would extend it; and only what was
- * asked for with mlockall(MCL_FUTURE), which would allocate all of it.
+ * The span of the file that a new source should cover. It ends with a hugetlb file,
+ * which a writable mmap(2) beyond its end would extend; and it is the span asked for
+ * with mlockall(MCL_FUTURE), which would allocate all of it.
  */
 static void memview_source_span(struct memview_controller *controller,
 				struct file *file,
@@ -749,7 +748,7 @@ static void memview_source_span(struct memview_controller *controller,
 	}
 	block = min(1UL << order, most);
 	next = min(rounddown_pow_of_two(others->before ? 2 * others->before : 1), most);
-	/* More than that: no more than that. */
+	/* A span of a block or more gets no block around it. */
 	if (block <= *last - *first)
 		block = 1;
 	if (hugetlb)
@@ -764,8 +763,8 @@ static void memview_source_span(struct memview_controller *controller,
 }
 
 /*
- * Do @source and @file show the same? Where the inode below is another, only for
- * sure when they are the same open file.
+ * Do @source and @file show the same data? With a stacked file system, whose VMAs have
+ * another inode, that is certain only for the same open file.
  */
 static bool memview_source_is_of(struct memview_source *source,
 				 struct file *file)
@@ -781,8 +780,8 @@ static bool memview_source_is_of(struct memview_source *source,
 }
 
 /*
- * What is adopted is for those who ask for it: the others would lose their
- * memory by what the controller does to a mapping that they have not named.
+ * An adopted source serves only ranges that ask for it: others would lose their
+ * memory when the controller changes a mapping that they have not named.
  */
 bool memview_source_matches(struct memview_source *source,
 			    const struct memview_table_op *op)
@@ -805,7 +804,7 @@ bool memview_source_covers(struct memview_source *source,
 		op->addr == memview_source_addr(source, op->file_first));
 }
 
-/* A source that somebody uses is not idle. */
+/* Adds a use. A source in use is not idle. */
 static void memview_source_use_locked(struct memview_source *source)
 {
 	lockdep_assert_held(&source->controller->lock);
@@ -832,7 +831,7 @@ void memview_source_unlist(struct memview_source *source)
 	source->controller->nr_sources--;
 }
 
-/* Where sources of @file are found. */
+/* The hash bucket for sources of @file. */
 static struct hlist_head *
 memview_controller_bucket(struct memview_controller *controller,
 			  const struct file *file)
@@ -853,11 +852,11 @@ void memview_source_list(struct memview_source *source)
 }
 
 /**
- * memview_source_unuse - a source is used by one less
+ * memview_source_unuse - drop a use of a source
  * @source: the source
  *
- * What is idle is kept, for the controller's next call to find it or to end it. What
- * is of no use to anybody goes at once.
+ * An idle source is kept, for the controller's next call to find it or to end it. A
+ * dead one, or one of a controller that has ended, is dropped at once.
  *
  * Context: any; may be the last reference.
  */
@@ -884,8 +883,8 @@ void memview_source_unuse(struct memview_source *source)
 }
 
 /*
- * A live source that serves for what is to be mapped, to be used, or NULL; then
- * @others is told.
+ * A live source that serves for @op, or NULL and @others filled in. The caller holds
+ * a use: memview_source_unuse().
  */
 static struct memview_source *
 memview_source_search(struct memview_controller *controller,
@@ -904,7 +903,7 @@ memview_source_search(struct memview_controller *controller,
 			continue;
 		if (memview_source_covers(source, op)) {
 			memview_source_use_locked(source);
-			/* It is likely to be the next one, too. */
+			/* The next range is likely to use it, too. */
 			if (bucket->first != &source->node) {
 				hlist_del(&source->node);
 				hlist_add_head(&source->node, bucket);
@@ -920,7 +919,7 @@ memview_source_search(struct memview_controller *controller,
 	return source;
 }
 
-/* A source of ours, for the span and, if there are many, for what is around it. */
+/* Makes a mapping for the span and, if there are many, for a block around it. */
 static struct memview_source *
 memview_source_create_wide(struct memview_controller *controller,
 			   const struct memview_table_op *op,
@@ -937,16 +936,16 @@ memview_source_create_wide(struct memview_controller *controller,
 	if (wide_first > first || wide_last < last)
 		return ERR_PTR(-EINVAL);
 	source = memview_source_create(controller, op, wide_first, wide_last);
-	/* That is for what is around it: all of a file ends before 2^63. */
+	/* Only the block around can overflow: a file ends before 2^63. */
 	if ((source == ERR_PTR(-ENOMEM) || source == ERR_PTR(-EOVERFLOW)) &&
 	    !memview_file_is_hugetlb(op->file) &&
 	    (wide_first != first || wide_last != last))
-		/* A limit, perhaps: no more than is needed. */
+		/* A limit, perhaps: try the span alone. */
 		source = memview_source_create(controller, op, first, last);
 	return source;
 }
 
-/* To be used. Others may be making theirs at the same time. */
+/* Makes or adopts a source. The caller holds a use: memview_source_unuse(). */
 static struct memview_source *
 memview_source_new(struct memview_controller *controller,
 		   const struct memview_table_op *op,
@@ -1009,10 +1008,9 @@ static int memview_source_probe_exec(struct memview_source *source, bool nowait)
 }
 
 /*
- * Can a source be made in a call that must not wait? Of memory, while nobody has
- * a lock that mmap(2) takes. (Where one is taken in between, the call waits as
- * mmap(2) does.) Other file systems are asked what they make of it, and may ask a
- * server.
+ * Can a source be made in a call that must not wait? Only of shmem, while nobody
+ * holds a lock that mmap(2) takes. (If one is taken after the check, the call waits
+ * as mmap(2) does.) The mmap operation of another file system may ask a server.
  */
 static bool memview_source_is_quick(struct memview_controller *controller,
 				    const struct memview_table_op *op)
@@ -1026,7 +1024,10 @@ static bool memview_source_is_quick(struct memview_controller *controller,
 	       !rwsem_is_locked(&mapping->i_mmap_rwsem);
 }
 
-/* A source that was not found, or that others have made meanwhile. To be used. */
+/*
+ * Makes a source, unless another task has made it meanwhile. The caller holds a
+ * use: memview_source_unuse().
+ */
 static struct memview_source *
 memview_source_make(struct memview_controller *controller,
 		    const struct memview_table_op *op, bool nowait)
@@ -1049,11 +1050,11 @@ memview_source_make(struct memview_controller *controller,
 }
 
 /**
- * memview_source_find - a source that is there for a new range
+ * memview_source_find - find an existing source for a new range
  * @controller: of the current process
- * @op: what to map
+ * @op: the map operation
  *
- * Return: it, not collected until memview_source_unuse(), or NULL
+ * Return: the source, with a use: memview_source_unuse(); or NULL
  */
 struct memview_source *
 memview_source_find(struct memview_controller *controller,
@@ -1065,18 +1066,16 @@ memview_source_find(struct memview_controller *controller,
 }
 
 /**
- * memview_source_acquire - the source that a new range is to map
+ * memview_source_acquire - get the source that a new range is to map
  * @controller: of the current process
- * @source: what memview_source_find() has found, or NULL: makes or adopts one
- * @op: what to map
+ * @source: result of memview_source_find(); NULL: makes or adopts one
+ * @op: the map operation
  * @nowait: -EAGAIN rather than wait for a lock, or for a file system
  *
- * It is not collected until memview_source_unuse().
- *
- * Context: no lock is held: to map a file can be made to wait for ever. Can be
+ * Context: no lock is held: mapping a file can be made to wait for ever. Can be
  *	killed.
- * Return: a source, or the error of mmap(2); -EMFILE, -EINTR, -EAGAIN; those of
- * memview_adopt_check()
+ * Return: a source with a use: memview_source_unuse(); or memview_mmap_error();
+ * -EMFILE, -EINTR, -EAGAIN; those of memview_adopt_check()
  */
 struct memview_source *
 memview_source_acquire(struct memview_controller *controller,

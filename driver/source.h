@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Mappings of files in a controller. */
+/* Sources: mappings of files in a controller. */
 #ifndef _MEMVIEW_SOURCE_H
 #define _MEMVIEW_SOURCE_H
 
 #include "memview.h"
 
 /**
- * enum memview_source_state - may a source resolve faults?
+ * enum memview_source_state - whether a source may resolve faults
  * @MEMVIEW_SOURCE_LIVE: yes
- * @MEMVIEW_SOURCE_DEAD: never again: something of its mapping was unmapped
+ * @MEMVIEW_SOURCE_DEAD: never again: a part of its mapping was unmapped
  */
 enum memview_source_state {
 	MEMVIEW_SOURCE_LIVE,
@@ -16,18 +16,18 @@ enum memview_source_state {
 };
 
 /**
- * struct memview_source - one mapping of a source
+ * struct memview_source - one mapping of a file in a controller
  * @ref: held by its controller's list, its attachments, faults and invalidations in flight
  * @controller: held
  * @node: in memview_controller.sources
  * @users: attachments, and operations that are about to make one; under controller->lock
- * @idle_node: in memview_controller.idle, while there are none
- * @idle_since: when that began, in jiffies
+ * @idle_node: in memview_controller.idle, while @users is 0
+ * @idle_since: start of the idle time, in jiffies
  * @mm_node: in memview_mm.sources, by @start
  * @mm_subtree_last: last address below @mm_node
- * @file: as it was handed to MAP_FD: with @writable the identity of the source
- * @vm_file: what the VMA has instead (overlayfs, adoption); held, so that the
- *	pointer stays unique and proves that the VMA is still what it was
+ * @file: the file that MAP_FD was given, held; with @writable, the source's identity
+ * @vm_file: the file of the VMA, which may be another (overlayfs, adoption); held,
+ *	so that the pointer stays unique and identifies the VMA
  * @writable: MAP_FD asked for MEMVIEW_MAP_WRITE
  * @adopted: the controller's own mapping, in one VMA or several: never unmapped
  *	or changed by us, and used only by ranges that ask for it by its address
@@ -36,16 +36,16 @@ enum memview_source_state {
  * @start: first address
  * @first: first page of the file
  * @last: last page of the file, inclusive
- * @lock: the fields below. Innermost.
+ * @lock: protects the fields below. Innermost.
  * @seq: changes with each invalidation, after it has been recorded in
  *	memview_mm.running
  * @state: see enum memview_source_state
- * @quiet: DEAD, and a zap of all of it that began after that has finished:
- *	nothing in any peer comes from it, so invalidations can return at once.
+ * @quiet: the source is DEAD, and a zap of all of it that began later has finished:
+ *	no peer has an entry from it, so invalidations can return at once.
  *	This ends the recursion of a view mapped where its source was.
- * @zappers: the tasks that are in the callback right now
- * @attachments: the views that have ranges on it
- * @rcu: the end of the object, as with attachments
+ * @zappers: the tasks that are in the callback
+ * @attachments: one for each view that has ranges on it
+ * @rcu: the object is freed after a grace period, like attachments
  */
 struct memview_source {
 	struct kref ref;
@@ -66,7 +66,7 @@ struct memview_source {
 	pgoff_t first;
 	pgoff_t last;
 
-	spinlock_t lock; /* what follows; innermost */
+	spinlock_t lock; /* the fields below; innermost */
 	u64 seq;
 	enum memview_source_state state;
 	bool quiet;

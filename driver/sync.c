@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * msync(2) and fsync(2) of a view: those of the files that its ranges map.
+ * msync(2) and fsync(2) of a view: they sync the files that its ranges map.
  *
- * What a peer has written is dirty in the file since its entry was made, so to
- * write the span of the file is all there is to do.
+ * A page that a peer may write is marked dirty when its entry is made, so it suffices
+ * to sync the span of the file.
  */
 
 #include <linux/file.h>
@@ -17,14 +17,14 @@
 #include "view.h"
 #include "view_file.h"
 
-/* Spans that are found in one hold of memview.lock, and ranges looked at for it. */
+/* The most spans and ranges that one hold of memview.lock goes through. */
 #define MEMVIEW_SYNC_SPANS	16
 #define MEMVIEW_SYNC_RANGES	64U
 
 /**
- * struct memview_sync_span - something to be synced
- * @file: held
- * @first: first page of it
+ * struct memview_sync_span - a span of a file to sync
+ * @file: the file, held
+ * @first: first page
  * @last: last page, inclusive
  */
 struct memview_sync_span {
@@ -34,10 +34,10 @@ struct memview_sync_span {
 };
 
 /*
- * The next spans of files that pages of the view map from @next to @last; what is
- * adjacent in a file, too, is one. Memory is as good as synced (tmpfs, hugetlb).
+ * Finds the next spans of files that the view maps from @next to @last, and merges
+ * spans that are adjacent in the file, too. Skips files without fsync (tmpfs, hugetlb).
  *
- * Return: their number; @next is where to go on, and behind @last in the end
+ * Return: the number of spans; @next is where to go on, and beyond @last at the end
  */
 static unsigned int memview_sync_find(struct memview *view, pgoff_t *next,
 				      pgoff_t last,
@@ -82,8 +82,8 @@ static unsigned int memview_sync_find(struct memview *view, pgoff_t *next,
 }
 
 /*
- * An open file tells an error of writing back once. This one may be the
- * controller's, who has to learn of it: until then, its peers are told each time.
+ * An open file reports a writeback error once. This one may be the controller's, which
+ * must get the report: until then, its peers get the error each time.
  */
 static int memview_sync_span(const struct memview_sync_span *span, int datasync)
 {
@@ -103,16 +103,16 @@ static int memview_sync_span(const struct memview_sync_span *span, int datasync)
 }
 
 /**
- * memview_view_fsync - sync what a span of a view shows
+ * memview_view_fsync - sync the files that a span of a view shows
  * @file: a view file
  * @start: first byte
  * @end: last byte, inclusive
  * @datasync: as for the fsync of the files
  *
- * What has no range counts as synced, and so does what is unmapped meanwhile.
+ * Pages without a range count as synced, and so do pages unmapped meanwhile.
  *
- * Context: no lock is held while it waits for the files: it holds up nobody. What
- * it looks at in one go is bounded, and a killed task stops (R7).
+ * Context: no lock is held while it waits for the files, so nobody is delayed. The
+ * work in one hold of memview.lock is bounded, and a killed task stops (R7).
  * Return: 0, the first error of a file, or -EINTR
  */
 int memview_view_fsync(struct file *file, loff_t start, loff_t end,

@@ -7,15 +7,15 @@
  * overlap there; and rather than a maple tree, because a commit must not fail
  * (R5) and mas_preallocate() is not exported to modules on 6.1.
  *
- * A change of several steps can be undone until it is committed (R5): what was
- * removed is kept until the end, and so is a range that was cut, for others take
- * its place; what has other flags remembers those before; and what was added is
- * known by its mark.
+ * A transaction can be aborted until it is committed (R5): removed ranges are kept
+ * until its end, and so is a range that was cut, for new ones take its place; a
+ * range with other flags keeps the old ones, too; and an added range is marked
+ * MEMVIEW_RANGE_ADDED.
  *
- * One that takes more than MEMVIEW_CHUNK steps gives memview.lock up in between
- * (R7), with both trees as they should be, and the span that it is at work on
- * published: faults wait there (memview_changes()), and invalidations zap all of
- * it, whatever the trees say. Everywhere else all is as it was before.
+ * A transaction of more than MEMVIEW_CHUNK steps drops memview.lock in between
+ * (R7), with both trees consistent, and the span that it changes published: faults
+ * wait there (memview_changes()), and invalidations zap all of it, whatever the
+ * trees say. Outside of the span the table is unchanged.
  */
 
 #include <linux/interval_tree_generic.h>
@@ -35,9 +35,9 @@ INTERVAL_TREE_DEFINE(struct memview_range, file_node, pgoff_t,
 static struct kmem_cache *memview_range_cache;
 
 /*
- * What is typesafe stays a range, if perhaps another, for who looks it up under
- * RCU; that reads no change_next, which is where free ones are linked. Nor is it
- * zeroed each time (init_on_alloc): all of a range is written before it is found.
+ * SLAB_TYPESAFE_BY_RCU: a reader may see a recycled range. Readers use no change_next,
+ * where the slab links free objects. Such a cache is not zeroed by init_on_alloc
+ * either: all fields of a range are written before it can be found.
  */
 int __init memview_table_init(void)
 {
@@ -89,15 +89,15 @@ struct memview_range *memview_table_next(struct memview_range *range)
  * @view: the view
  * @page: the page
  *
- * Context: memview.lock; or RCU, and then the range, or that there is none, is
- *	true only if memview.table_seq was even before and is the same after.
+ * Context: memview.lock; or RCU, and then the result, also NULL, is valid only if
+ *	memview.table_seq was even before and is the same after.
  */
 struct memview_range *memview_table_find(struct memview *view, pgoff_t page)
 {
 	struct rb_node *node = READ_ONCE(view->table.rb_node);
 	unsigned int steps;
 
-	/* Under RCU the way may lead anywhere; no tree is as deep as this. */
+	/* Under RCU the walk may go astray; no tree is as deep as this. */
 	for (steps = 0; node && steps < 2 * BITS_PER_LONG; steps++) {
 		struct memview_range *range = memview_range_of(node);
 
@@ -111,13 +111,13 @@ struct memview_range *memview_table_find(struct memview *view, pgoff_t page)
 	return NULL;
 }
 
-/* Around each change of the table or the size; readers take the lock alone. */
+/* Begins a change of the table or of the size. Readers take the lock alone. */
 void memview_table_write_begin(struct memview *view)
 	__acquires(&view->lock)
 {
 	spin_lock(&view->lock);
 	raw_write_seqcount_begin(&view->table_seq);
-	/* While it is true, no fault has seen what is going to change. */
+	/* With view->changing, no fault has seen the span that changes. */
 	if (!view->changing)
 		WRITE_ONCE(view->gen, view->gen + 1);
 }
@@ -139,13 +139,13 @@ static void memview_attachment_unindex(struct memview_range *range)
 	memview_file_tree_remove(range, &range->attachment->ranges);
 }
 
-/* Where in the tree of a view a new range goes. */
+/* The place of a new range in the tree of a view. */
 struct memview_place {
 	struct rb_node **link;
 	struct rb_node *parent;
 };
 
-/* Is the span free? Then @place is where it goes. */
+/* Is the span free? Then @place gets the place of a new range there. */
 static bool memview_table_place(struct memview *view, pgoff_t first,
 				pgoff_t last, struct memview_place *place)
 {
@@ -155,7 +155,7 @@ static bool memview_table_place(struct memview *view, pgoff_t first,
 		struct memview_range *range = memview_range_of(*link);
 
 		parent = *link;
-		/* Most come in ascending order. */
+		/* Most ranges are added in ascending order. */
 		if (first > range->last)
 			link = &parent->rb_right;
 		else if (last < range->first)
@@ -168,7 +168,7 @@ static bool memview_table_place(struct memview *view, pgoff_t first,
 	return true;
 }
 
-/* Between @range and the next one. */
+/* The place between @range and the next one. */
 static void memview_table_place_behind(struct memview_range *range,
 				       struct memview_place *place)
 {
@@ -182,7 +182,7 @@ static void memview_table_place_behind(struct memview_range *range,
 	place->parent = parent;
 }
 
-/* Adds @range at the place that has been found for it. Cannot fail. */
+/* Adds @range at its place. Cannot fail. */
 static void memview_table_link(struct memview_txn *txn,
 			       struct memview_range *range,
 			       const struct memview_place *place)
@@ -192,7 +192,7 @@ static void memview_table_link(struct memview_txn *txn,
 
 	range->node.rb_left = NULL;
 	range->node.rb_right = NULL;
-	/* Readers without the lock find it when it leads nowhere any more. */
+	/* Readers without the lock find it only with its children cleared. */
 	smp_wmb();
 	rb_link_node(&range->node, place->parent, place->link);
 	rb_insert_color(&range->node, &view->table);
@@ -200,7 +200,7 @@ static void memview_table_link(struct memview_txn *txn,
 
 	memview_attachment_index(range);
 	if (!attachment->nr_ranges++) {
-		/* Or back from the idle list of this very operation. */
+		/* It may come back from the idle list of this transaction. */
 		if (!attachment->in_use)
 			kref_get(&attachment->ref);
 		attachment->in_use = true;
@@ -221,9 +221,9 @@ static void memview_table_insert(struct memview_txn *txn,
 }
 
 /*
- * An attachment that loses its last range goes to txn->idle, reference and all: it
- * is dropped when the zap is over, for until then the attachment is how an
- * invalidation finds the view.
+ * An attachment that loses its last range goes to txn->idle with its reference. That
+ * is dropped when the zap is over: until then an invalidation finds the view by the
+ * attachment.
  */
 static void memview_table_erase(struct memview_txn *txn,
 				struct memview_range *range)
@@ -238,7 +238,7 @@ static void memview_table_erase(struct memview_txn *txn,
 	txn->nr_ranges--;
 }
 
-/* What may be done before ops_lock is held: memview_txn_reserve(). */
+/* Without ops_lock, only memview_txn_reserve() and memview_txn_drop() may follow. */
 void memview_txn_init(struct memview_txn *txn, struct memview *view)
 {
 	txn->view = view;
@@ -249,7 +249,7 @@ void memview_txn_init(struct memview_txn *txn, struct memview *view)
 	INIT_LIST_HEAD(&txn->idle);
 }
 
-/* From here to memview_txn_end() the operation has ops_lock. */
+/* From here to memview_txn_end() the caller holds ops_lock. */
 void memview_txn_start(struct memview_txn *txn)
 {
 	struct memview *view = txn->view;
@@ -275,8 +275,8 @@ static void memview_txn_give(struct memview_txn *txn,
 
 /**
  * memview_txn_reserve - allocate ranges, outside memview.lock
- * @txn: the change
- * @nr: as many must be spare
+ * @txn: the transaction
+ * @nr: number of ranges that must be spare
  *
  * Return: 0, -ENOMEM, or as memview_stopped()
  */
@@ -286,7 +286,7 @@ int memview_txn_reserve(struct memview_txn *txn, unsigned long nr)
 	int err = 0;
 
 	while (!err && txn->nr_spare < nr) {
-		/* Each can wait for the controller's memory cgroup. */
+		/* Each allocation can wait for the controller's memory cgroup. */
 		range = kmem_cache_alloc(memview_range_cache,
 					 GFP_KERNEL_ACCOUNT);
 		if (!range)
@@ -299,7 +299,7 @@ int memview_txn_reserve(struct memview_txn *txn, unsigned long nr)
 	return err;
 }
 
-/* The end of what has not been started. */
+/* Ends a transaction that has not been started. */
 void memview_txn_drop(struct memview_txn *txn)
 {
 	struct memview_range *range;
@@ -312,12 +312,12 @@ void memview_txn_drop(struct memview_txn *txn)
 
 /**
  * memview_txn_begin - begin to change the table
- * @txn: the change
+ * @txn: the transaction
  * @first: first page of the span that is going to change
  * @last: last page of the span
  *
  * Takes memview.lock, which memview_txn_commit() or memview_txn_abort()
- * drops. What is called in between gives it up after each MEMVIEW_CHUNK steps.
+ * drops. The calls in between drop it for a moment after each MEMVIEW_CHUNK steps.
  */
 void memview_txn_begin(struct memview_txn *txn, pgoff_t first, pgoff_t last)
 	__acquires(&txn->view->lock)
@@ -335,7 +335,7 @@ static void memview_txn_pause(struct memview_txn *txn)
 {
 	struct memview *view = txn->view;
 
-	/* Nobody may see what has been done so far. */
+	/* Nobody may see a part of the transaction. */
 	if (txn->touched && !view->changing) {
 		view->pending_first = txn->first;
 		view->pending_last = txn->last;
@@ -352,11 +352,11 @@ static void memview_txn_resume(struct memview_txn *txn)
 }
 
 /**
- * memview_txn_step - before each bounded piece of work
- * @txn: the change; nobody else changes the table or a range meanwhile, for
+ * memview_txn_step - to be called before each bounded piece of work
+ * @txn: the transaction; nobody else changes the table or a range meanwhile, for
  *	we have ops_lock
  *
- * Return: 0, or why the change has to be undone
+ * Return: 0, or the error with which the transaction must abort
  */
 int memview_txn_step(struct memview_txn *txn)
 {
@@ -369,9 +369,9 @@ int memview_txn_step(struct memview_txn *txn)
 }
 
 /*
- * Makes sure that @nr ranges are spare. What cuts more than a view keeps is rare.
+ * Makes sure that @nr ranges are spare. The view's own spares nearly always suffice.
  *
- * Return: 0, or why the change has to be undone
+ * Return: 0, or the error with which the transaction must abort
  */
 static int memview_txn_need(struct memview_txn *txn, unsigned long nr)
 {
@@ -386,11 +386,11 @@ static int memview_txn_need(struct memview_txn *txn, unsigned long nr)
 }
 
 /**
- * memview_txn_commit - let everybody see what has changed
- * @txn: the change; nothing of it can be undone any more
+ * memview_txn_commit - make the changes visible to everybody
+ * @txn: the transaction, which cannot be aborted any more
  *
- * Drops memview.lock. Entries of peers may be as before: memview.pending_first
- * and pending_last are the caller's to set, and to take back after the zap.
+ * Drops memview.lock. Peers may still have the old entries: the caller sets
+ * memview.pending_first and pending_last before, and clears them after the zap.
  */
 void memview_txn_commit(struct memview_txn *txn) __releases(&txn->view->lock)
 {
@@ -421,13 +421,13 @@ static void memview_txn_touch(struct memview_txn *txn,
 	range->file |= what;
 }
 
-/* Flags of what is left of a range, with what it may have. */
+/* Flags and MEMVIEW_RANGE_MAY_* that the rest of a cut range keeps. */
 static unsigned long memview_range_keeps(const struct memview_range *range)
 {
 	return range->file & (MEMVIEW_RANGE_FLAGS | MEMVIEW_RANGE_MAY);
 }
 
-/* What was spare becomes a range that is about to be in the table. */
+/* Turns a spare into a range that is about to be in the table. */
 static struct memview_range *
 memview_txn_new(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 		pgoff_t file_first, struct memview_attachment *attachment,
@@ -456,10 +456,10 @@ static void memview_txn_remove(struct memview_txn *txn,
 }
 
 /*
- * Something is spare: it takes the place of what was there before the change.
- * In the view's tree a range that only shrinks keeps its place.
+ * Shrinks @range to a span. One that was there before the transaction is replaced by a
+ * spare, of which there must be one. The place in the view's tree stays the same.
  *
- * Return: what is in the table now
+ * Return: the range that is in the table now
  */
 static struct memview_range *memview_txn_trim(struct memview_txn *txn,
 					      struct memview_range *range,
@@ -488,8 +488,8 @@ static struct memview_range *memview_txn_trim(struct memview_txn *txn,
 }
 
 /*
- * Cuts the middle out of @range: its rest begins at @page, and what is before it
- * ends at @last. Two are spare.
+ * Cuts the middle out of @range: the first part ends at @last, the second begins at
+ * @page. There must be two spares.
  */
 static void memview_txn_split(struct memview_txn *txn,
 			      struct memview_range *range, pgoff_t last,
@@ -511,15 +511,15 @@ static void memview_txn_split(struct memview_txn *txn,
 
 /**
  * memview_txn_add - put a range into the table
- * @txn: the change
+ * @txn: the transaction
  * @first: first page
  * @last: last page
  * @file_first: page of the file that @first maps
- * @attachment: what it maps
+ * @attachment: the attachment to the source that it maps
  * @cookie: the controller's name for it
- * @flags: as in memview_range, which are its greatest rights as well
+ * @flags: as in memview_range; their rights are the most that the range can have
  *
- * Return: 0; -EEXIST where the span is not free; or why the change has to be undone
+ * Return: 0; -EEXIST where the span is not free; or the error with which to abort
  */
 int memview_txn_add(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 		    pgoff_t file_first, struct memview_attachment *attachment,
@@ -542,12 +542,12 @@ int memview_txn_add(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 
 /**
  * memview_txn_carve - remove a span from the table
- * @txn: the change
+ * @txn: the transaction
  * @first: first page
  * @last: last page
  * @removed: gets the number of pages removed
  *
- * Return: 0, or why the change has to be undone
+ * Return: 0, or the error with which the transaction must abort
  */
 int memview_txn_carve(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 		      u64 *removed)
@@ -589,7 +589,7 @@ int memview_txn_carve(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 	return 0;
 }
 
-/* The range of which @page is not the first, but another. */
+/* The range that contains @page, but not as its first page. */
 static struct memview_range *memview_table_inside(struct memview *view,
 						  pgoff_t page)
 {
@@ -598,7 +598,7 @@ static struct memview_range *memview_table_inside(struct memview *view,
 	return range && range->first < page ? range : NULL;
 }
 
-/* Ends of the span that lie within a range: to give it other flags cuts there. */
+/* Number of ends of the span at which a change of flags cuts a range. */
 static unsigned int memview_table_ends(struct memview *view, pgoff_t first,
 				       pgoff_t last)
 {
@@ -607,18 +607,18 @@ static unsigned int memview_table_ends(struct memview *view, pgoff_t first,
 }
 
 /**
- * memview_txn_check - look at a span that is to have other flags
- * @txn: the change
+ * memview_txn_check - check a span that is to get other flags
+ * @txn: the transaction
  * @first: first page
  * @last: last page
  * @flags: as in memview_range
  *
- * A right can be given back, but one that mmap(2) has not been asked for is not
- * known to be allowed (R6), and what others have been allowed, in the same file,
- * is not this range's.
+ * A right can be given back, but one that mmap(2) was not asked for is not known to
+ * be allowed (R6), and a right of another range of the same file does not count for
+ * this one.
  *
  * Return: whether anything changes; -ENOENT where the span is not fully mapped;
- * -EACCES for a right that a range cannot have; why the change has to be undone
+ * -EACCES for a right that a range cannot have; or the error with which to abort
  */
 int memview_txn_check(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 		      u32 flags)
@@ -644,12 +644,12 @@ int memview_txn_check(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 
 /**
  * memview_txn_flags - give a span other flags
- * @txn: the change
+ * @txn: the transaction
  * @first: first page
  * @last: last page
  * @flags: as in memview_range
  *
- * Return: 0, or why the change has to be undone
+ * Return: 0, or the error with which the transaction must abort
  */
 int memview_txn_flags(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 		      u32 flags)
@@ -682,8 +682,8 @@ int memview_txn_flags(struct memview_txn *txn, pgoff_t first, pgoff_t last,
 }
 
 /*
- * What was cut is not all there while it is undone, also outside of the span that
- * was to change.
+ * Widens the published span: during an abort a range that was cut is missing as a
+ * whole, also outside of the span that was to change.
  */
 static void memview_txn_widen(struct memview_txn *txn)
 {
@@ -700,10 +700,10 @@ static void memview_txn_widen(struct memview_txn *txn)
 }
 
 /**
- * memview_txn_abort - end as if nothing had been changed
- * @txn: the change; what was reserved is spare again
+ * memview_txn_abort - undo all changes
+ * @txn: the transaction; ranges that it used are spare again
  *
- * Drops memview.lock. No entry of a peer has come from what is undone: faults
+ * Drops memview.lock. No entry of a peer comes from the undone changes: faults
  * have waited, or have not had the lock.
  */
 void memview_txn_abort(struct memview_txn *txn) __releases(&txn->view->lock)
@@ -715,7 +715,7 @@ void memview_txn_abort(struct memview_txn *txn) __releases(&txn->view->lock)
 	lockdep_assert_held(&view->lock);
 
 	memview_txn_widen(txn);
-	/* Make room first: what was there lay where something was added. */
+	/* Make room first: removed ranges may lie where others were added. */
 	for (range = txn->touched; range; range = range->change_next) {
 		memview_txn_step(txn);
 		if ((range->file & both) == MEMVIEW_RANGE_ADDED)
@@ -742,11 +742,11 @@ void memview_txn_abort(struct memview_txn *txn) __releases(&txn->view->lock)
 }
 
 /**
- * memview_txn_end - free what a change has left over
- * @txn: the change, of which nothing can be undone any more
+ * memview_txn_end - free the ranges that a transaction has left over
+ * @txn: the transaction, committed or aborted
  *
- * After the zap: attachments that have lost their last range go with it. Some ranges
- * are kept for the next operation.
+ * Called after the zap: drops attachments that have lost their last range. The view
+ * keeps some ranges for the next operation.
  */
 void memview_txn_end(struct memview_txn *txn)
 {
@@ -782,8 +782,8 @@ void memview_txn_end(struct memview_txn *txn)
 }
 
 /*
- * Empties the table at once; memview_table_free() does the long rest. Until then
- * the ranges can be found by invalidations, which then zap what is not there.
+ * Empties the table at once; memview_table_free() frees the ranges. Until then
+ * invalidations find them in the reverse index, and zap in vain.
  */
 void memview_table_clear(struct memview *view, struct list_head *idle,
 			 struct rb_root *removed)
@@ -796,7 +796,7 @@ void memview_table_clear(struct memview *view, struct list_head *idle,
 	view->nr_ranges = 0;
 }
 
-/* The end of a view: what memview_txn_end() has kept. */
+/* The end of a view: frees the ranges that memview_txn_end() has kept. */
 void memview_table_destroy(struct memview *view)
 {
 	struct memview_range *range;
@@ -807,7 +807,7 @@ void memview_table_destroy(struct memview *view)
 	}
 }
 
-/* After the zap: what memview_table_clear() has left. */
+/* After the zap: frees the ranges that memview_table_clear() has removed. */
 void memview_table_free(struct memview *view, struct list_head *idle,
 			struct rb_root *removed)
 {
@@ -828,7 +828,7 @@ void memview_table_free(struct memview *view, struct list_head *idle,
 	memview_attachment_put_list(idle);
 }
 
-/* The ranges of @attachment that map any of a span of the file. */
+/* The first range of @attachment that maps a page of a span of the file. */
 struct memview_range *
 memview_attachment_first(struct memview_attachment *attachment, pgoff_t first,
 			 pgoff_t last)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The table of a view: ranges, and transactions that change it. */
+/* The table of a view: its ranges, and the transactions that change them. */
 #ifndef _MEMVIEW_TABLE_H
 #define _MEMVIEW_TABLE_H
 
@@ -13,13 +13,13 @@
  * @first: first page in the view
  * @last: last page in the view, inclusive
  * @file: page of the file that @first maps, times MEMVIEW_RANGE_PAGE, and
- *	MEMVIEW_RANGE_*: with a million of them each word counts
- * @attachment: what it maps
- * @cookie: the controller's name for it, which the pieces that it is cut into keep
- * @change_next: the next that is spare or touched, in a memview_change
+ *	MEMVIEW_RANGE_*: in one word, because a view can have a million ranges
+ * @attachment: the attachment to the source that it maps
+ * @cookie: the controller's name for it, inherited by the pieces of a cut range
+ * @change_next: the next range that is spare or touched, in a memview_txn
  *
- * Written under ops_lock and memview.lock for writing; read under either, or under
- * RCU with memview.table_seq. What concerns changes, also in @file: ops_lock alone.
+ * Written under ops_lock and memview.lock; read under either, or under RCU with
+ * memview.table_seq. Data of a transaction, also in @file: under ops_lock alone.
  */
 struct memview_range {
 	struct rb_node node;
@@ -34,18 +34,18 @@ struct memview_range {
 };
 
 /*
- * MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE; but where MEMVIEW_MAP_READ would be,
- * which every range has, MEMVIEW_MAP_NO_ALLOC: see memview_flags_pack().
+ * MEMVIEW_MAP_RIGHTS and MEMVIEW_MAP_LAZY_WRITE. Every range has MEMVIEW_MAP_READ, so
+ * its bit stands for MEMVIEW_MAP_NO_ALLOC here: see memview_flags_pack().
  */
 #define MEMVIEW_RANGE_FLAGS 0x0017UL
 #define MEMVIEW_RANGE_NO_ALLOC MEMVIEW_MAP_READ
-/* What the operation in progress has done to the range, and its flags before. */
+/* Changes that the transaction in progress has made, and the flags before it. */
 #define MEMVIEW_RANGE_ADDED 0x0020UL
 #define MEMVIEW_RANGE_REMOVED 0x0040UL
 #define MEMVIEW_RANGE_ALTERED 0x0080UL
 #define MEMVIEW_RANGE_CHANGE 0x00e0UL
 #define MEMVIEW_RANGE_OLD 0x0100UL /* times these flags */
-/* Rights that it was mapped with: what PROTECT may give back, for good (R6). */
+/* Rights that the range was mapped with, the most that PROTECT may give back (R6). */
 #define MEMVIEW_RANGE_MAY_WRITE 0x0008UL
 #define MEMVIEW_RANGE_MAY_EXEC 0x0800UL
 #define MEMVIEW_RANGE_MAY (MEMVIEW_RANGE_MAY_WRITE | MEMVIEW_RANGE_MAY_EXEC)
@@ -69,7 +69,7 @@ static inline pgoff_t memview_range_file_last(const struct memview_range *range)
 	return memview_range_file_first(range) + (range->last - range->first);
 }
 
-/* Of the flags of a MAP or PROTECT, those that a range keeps, as it keeps them. */
+/* Packs the flags of a MAP or PROTECT that a range keeps into MEMVIEW_RANGE_FLAGS. */
 static inline u32 memview_flags_pack(u32 flags)
 {
 	u32 packed = flags & MEMVIEW_RANGE_FLAGS & ~MEMVIEW_RANGE_NO_ALLOC;
@@ -88,13 +88,13 @@ static inline u32 memview_flags_unpack(u32 packed)
 	return flags;
 }
 
-/* As memview_flags_pack() has them. */
+/* The flags of a range, as memview_flags_pack() returns them. */
 static inline u32 memview_range_flags(const struct memview_range *range)
 {
 	return READ_ONCE(range->file) & MEMVIEW_RANGE_FLAGS;
 }
 
-/* The flags of a range that is mapped with these, and keeps what they allow. */
+/* Flags of a range that is mapped with @flags, with MEMVIEW_RANGE_MAY_*. */
 static inline unsigned long memview_range_mapped(u32 flags)
 {
 	return (flags & MEMVIEW_RANGE_FLAGS) |
@@ -102,7 +102,7 @@ static inline unsigned long memview_range_mapped(u32 flags)
 	       (flags & MEMVIEW_MAP_EXEC ? MEMVIEW_RANGE_MAY_EXEC : 0);
 }
 
-/* Has it been mapped with these rights? READ always is. */
+/* Was the range mapped with these rights? READ always is. */
 static inline bool memview_range_may(const struct memview_range *range,
 				     u32 flags)
 {
@@ -110,7 +110,7 @@ static inline bool memview_range_may(const struct memview_range *range,
 		 ~range->file);
 }
 
-/* May be written, and is so at once: see MEMVIEW_MAP_LAZY_WRITE. */
+/* Do its entries get W at once? See MEMVIEW_MAP_LAZY_WRITE. */
 static inline bool memview_range_eager(const struct memview_range *range)
 {
 	return (READ_ONCE(range->file) &
@@ -119,19 +119,19 @@ static inline bool memview_range_eager(const struct memview_range *range)
 }
 
 /**
- * struct memview_txn - changes of a table, on their way
- * @view: whose; its ops_lock is held, from memview_txn_start() on
+ * struct memview_txn - a transaction: changes of a table that commit or abort
+ * @view: the view; its ops_lock is held from memview_txn_start() on
  * @spare: allocated ranges, by change_next
  * @nr_spare: entries of @spare
  * @touched: ranges that were added, removed or altered, by change_next
- * @nr_ranges: entries of the table, as it is now; memview.nr_ranges is what it was
+ * @nr_ranges: entries of the table now; memview.nr_ranges changes with the commit
  * @idle: attachments that have lost their last range, by view_node
- * @steps: made in this hold of memview.lock
- * @undoing: it cannot be stopped any more
+ * @steps: steps made in this hold of memview.lock
+ * @undoing: the abort has begun: nothing stops it any more
  * @first: first page of the span that changes
  * @last: last page of the span that changes
- * @cut_first: the same, with all of each range that was touched
- * @cut_last: the same, with all of each range that was touched
+ * @cut_first: first page of the span, extended to whole ranges that were touched
+ * @cut_last: last page of the span, extended to whole ranges that were touched
  */
 struct memview_txn {
 	struct memview *view;
@@ -148,7 +148,7 @@ struct memview_txn {
 	pgoff_t cut_last;
 };
 
-/* A view keeps as many ranges as most operations take. */
+/* Spare ranges that a view keeps: most operations take no more. */
 #define MEMVIEW_SPARES_KEPT 2U
 
 int memview_table_init(void);

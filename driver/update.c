@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Table operations: one operation, or several that are done all or not at all.
+ * Updates: one table operation, or several that are done all or not at all.
  *
- * All that can sleep or fail for want of memory comes first, as far as it is
- * known. The operations are then applied one after the other under memview.lock, so
- * that each sees what those before it have done and nobody else sees any of it
- * alone; one that cannot be done undoes them all (R5). Then everything that has
- * lost a right is zapped, and only then the operation returns (R1).
+ * Steps that can sleep or fail for want of memory come first, as far as they are
+ * known. The operations are then applied one after the other under memview.lock:
+ * each sees the effect of those before it, and nobody else sees a part of them;
+ * one that fails undoes them all (R5). Then all spans that have lost a right are
+ * zapped, and only then the update returns (R1).
  *
- * What takes long is done in pieces, and between them memview.lock is free (R7):
- * see memview_txn_begin(). A SIGKILL, or a revocation, ends it there, as if it
- * had not been begun.
+ * A long update is done in pieces, and between them memview.lock is free (R7):
+ * see memview_txn_begin(). A SIGKILL, or a revocation, ends it there, and it is
+ * undone.
  */
 
 #include <linux/sched/signal.h>
@@ -29,7 +29,7 @@
 #include "view.h"
 #include "trace.h"
 
-/* May this process do it, as far as can be seen without ops_lock? */
+/* May this process update the view, as far as can be seen without ops_lock? */
 static int memview_update_check(struct memview *view)
 {
 	struct memview_controller *controller = memview_view_controller(view);
@@ -39,7 +39,7 @@ static int memview_update_check(struct memview *view)
 	return controller && controller->mm != current->mm ? -EIO : 0;
 }
 
-/* Starts a table operation; with 0, memview_ops_unlock() must follow. */
+/* Starts an update; with 0, memview_ops_unlock() must follow. */
 static int memview_update_begin(struct memview *view, bool nowait)
 {
 	int err;
@@ -60,7 +60,7 @@ static bool memview_is_free(struct memview *view, pgoff_t first, pgoff_t last)
 	return !range || range->first > last;
 }
 
-/* Does what the operation before maps serve for this one, too? */
+/* Does the source of the operation before serve for this one, too? */
 static bool memview_op_same_source(const struct memview_table_op *op,
 				   const struct memview_table_op *before)
 {
@@ -70,7 +70,7 @@ static bool memview_op_same_source(const struct memview_table_op *op,
 	if (!before || !before->source || before->file != op->file ||
 	    (before->flags ^ op->flags) & MEMVIEW_MAP_RIGHTS)
 		return false;
-	/* Each span that is to be adopted is looked at. */
+	/* Each span to adopt is checked: memview_source_acquire(). */
 	if ((before->flags | op->flags) & MEMVIEW_MAP_ADOPT)
 		return false;
 	source = before->source;
@@ -78,8 +78,8 @@ static bool memview_op_same_source(const struct memview_table_op *op,
 }
 
 /*
- * Would the first operation meet something, as things stand? Then no source need be
- * made for it; if that cannot be seen now, it will be found out later.
+ * Does the first operation meet an existing range, as far as can be seen now? Then no
+ * source need be made for it. If ops_lock is taken, the update finds out later.
  */
 static bool memview_op_meets(struct memview *view,
 			     const struct memview_table_op *op)
@@ -95,8 +95,8 @@ static bool memview_op_meets(struct memview *view,
 }
 
 /*
- * The source of what is to be mapped, with no lock held. @before: the operation before
- * this one, or NULL. @controller: NULL, or the caller's; is got for the first.
+ * Finds or makes the source of @op, with no lock held. @before: the operation before
+ * this one, or NULL. @controller: the caller's, or NULL: the first map gets it.
  */
 static int memview_op_find_source(struct memview *view,
 				  struct memview_table_op *op,
@@ -113,7 +113,7 @@ static int memview_op_find_source(struct memview *view,
 		return -ERANGE;
 	if (op->kind != MEMVIEW_TABLE_OP_MAP)
 		return 0;
-	/* Populating waits, for as long as it takes. */
+	/* Populating can wait for any time. */
 	if (nowait && (op->flags & MEMVIEW_MAP_POPULATE))
 		return -EAGAIN;
 	if (memview_op_same_source(op, before)) {
@@ -129,7 +129,7 @@ static int memview_op_find_source(struct memview *view,
 			return err;
 		}
 	}
-	/* Before the view has a controller, it may have attachments of others. */
+	/* A view without a controller may have attachments of other ones. */
 	attachment = memview_view_controller(view) == *controller ?
 			     memview_attachment_find(view, *controller, op) :
 			     NULL;
@@ -177,7 +177,7 @@ static int memview_op_prepare(struct memview *view, struct memview_table_op *op,
 	return op->attachment ? 0 : -ENOMEM;
 }
 
-/* Under memview.lock, so there are few: what is mapped keeps what it needs. */
+/* Under memview.lock, so @nr is small. Ranges keep the attachments that they need. */
 static void memview_ops_put(struct memview_table_op *ops, unsigned int nr)
 {
 	unsigned int i;
@@ -252,8 +252,8 @@ static int memview_op_apply(struct memview_txn *txn,
 }
 
 /*
- * Applies all, or none: memview_txn_commit() or memview_txn_abort() is to
- * follow.
+ * Applies all operations up to the first error. memview_txn_commit(), or on an error
+ * memview_txn_abort(), must follow.
  */
 static int memview_update_apply(struct memview_txn *txn,
 				struct memview_table_op *ops, unsigned int nr,
@@ -277,7 +277,7 @@ static int memview_update_apply(struct memview_txn *txn,
 	return err;
 }
 
-/* Those to zap first, by their place in the view. */
+/* Order: operations that zap come first, by their place in the view. */
 static int memview_op_cmp(const void *a, const void *b)
 {
 	const struct memview_table_op *x = a, *y = b;
@@ -287,7 +287,7 @@ static int memview_op_cmp(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* Of as many as there can be: a million comparisons. */
+/* For long updates: sorting can take a million comparisons. */
 static int memview_op_cmp_many(const void *a, const void *b)
 {
 	cond_resched();
@@ -295,10 +295,10 @@ static int memview_op_cmp_many(const void *a, const void *b)
 }
 
 /*
- * Makes one span of those that touch, so that each page is zapped once. The
- * operations change places, and the first of them their spans, but nothing else.
+ * Merges spans that touch, so that each page is zapped once. The operations are
+ * sorted, and the first of them get the merged spans; nothing else changes.
  *
- * Return: the number of spans; they are those of the first operations
+ * Return: the number of merged spans, in as many first operations
  */
 static unsigned int memview_ops_merge(struct memview_table_op *ops,
 				      unsigned int nr)
@@ -308,7 +308,7 @@ static unsigned int memview_ops_merge(struct memview_table_op *ops,
 	if (nr == 1)
 		return ops->zap;
 
-	/* Most come in order already, which sort() does not know to use. */
+	/* Most are in order already, which sort() does not make use of. */
 	for (i = 1; i < nr; i++)
 		if (memview_op_cmp(&ops[i - 1], &ops[i]) > 0)
 			break;
@@ -338,7 +338,7 @@ static void memview_ops_zap(struct memview *view,
 	for (i = 0; i < nr; i++) {
 		pgoff_t first = ops[i].first;
 
-		/* Who is awaited does not go through them one by one. */
+		/* For a revocation or a SIGKILL, zap all that is left at once. */
 		if (i % MEMVIEW_CHUNK == MEMVIEW_CHUNK - 1 &&
 		    memview_stopped(view))
 			i = nr - 1;
@@ -365,7 +365,7 @@ static void memview_op_trace(struct memview *view,
 	}
 }
 
-/* Tells of operations that are done, before their spans become others. */
+/* Traces and counts finished operations, before memview_ops_merge(). */
 static void memview_ops_report(struct memview *view,
 			       const struct memview_table_op *ops,
 			       unsigned int nr, struct memview_result *result)
@@ -393,8 +393,8 @@ static void memview_ops_begin(struct memview_txn *txn,
 }
 
 /*
- * Applies the operations. As a rule there are few, and all is done, up to the zaps,
- * without memview.lock being given up.
+ * Applies the operations. As a rule there are few, and memview.lock is not dropped
+ * before the zaps.
  */
 static int memview_update_commit(struct memview_txn *txn,
 				 struct memview_table_op *ops, unsigned int nr,
@@ -423,7 +423,7 @@ static int memview_update_commit(struct memview_txn *txn,
 	}
 	many = nr > MEMVIEW_CHUNK || view->changing;
 	if (many) {
-		/* As it is already where somebody may have looked. */
+		/* The same span, if memview_txn_pause() has published it. */
 		view->pending_first = txn->first;
 		view->pending_last = txn->last;
 	} else {
@@ -451,7 +451,7 @@ static int memview_update_commit(struct memview_txn *txn,
 	return 0;
 }
 
-/* With ops_lock held. @controller: of what is mapped, or NULL. */
+/* With ops_lock held. @controller: of the sources, or NULL if nothing is mapped. */
 static int memview_update_locked(struct memview_txn *txn,
 				 struct memview_table_op *ops, unsigned int nr,
 				 struct memview_controller *controller,
@@ -482,13 +482,13 @@ static int memview_update_locked(struct memview_txn *txn,
 	if (err)
 		memview_ops_put_all(view, ops, nr);
 	else if (controller && !view->controller)
-		/* Not before: what has failed has changed nothing (R5). */
+		/* Not before: a failed update changes nothing (R5). */
 		memview_controller_add(controller, view);
 	memview_txn_end(txn);
 	return err;
 }
 
-/* @controller: of what is mapped, or NULL. */
+/* @controller: of the sources, or NULL if nothing is mapped. */
 static int memview_update_run(struct memview *view,
 			      struct memview_table_op *ops, unsigned int nr,
 			      struct memview_controller *controller,
@@ -501,7 +501,7 @@ static int memview_update_run(struct memview *view,
 	memview_txn_init(&txn, view);
 	for (i = 0; nr > MEMVIEW_SPARES_KEPT && i < nr; i++)
 		maps += ops[i].kind == MEMVIEW_TABLE_OP_MAP;
-	/* Nobody waits for us yet. */
+	/* Without ops_lock, so nobody waits for these allocations. */
 	if (maps > MEMVIEW_SPARES_KEPT)
 		err = memview_txn_reserve(&txn, maps);
 	if (!err)
@@ -515,7 +515,7 @@ static int memview_update_run(struct memview *view,
 	return err;
 }
 
-/* The sources of all operations, with no lock held. */
+/* Finds or makes the sources of all operations, with no lock held. */
 static int memview_ops_find_sources(struct memview *view,
 				    struct memview_table_op *ops,
 				    unsigned int nr,
@@ -549,7 +549,7 @@ static void memview_ops_unuse_sources(struct memview_table_op *ops,
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		/* Found before an operation that has not begun then. */
+		/* Found before ops_lock, and the update did not begin. */
 		if (ops[i].attachment)
 			memview_attachment_put(ops[i].attachment);
 		if (ops[i].uses_source) {
@@ -562,19 +562,19 @@ static void memview_ops_unuse_sources(struct memview_table_op *ops,
 }
 
 /**
- * memview_update - a table operation
+ * memview_update - do table operations, all or nothing
  * @view: the view
- * @ops: what to do, in this order, all or nothing; afterwards they are in
- *	another order, and only @file is of use
+ * @ops: the operations, in this order; afterwards they are in another order, and only
+ *	@file, @flags and the pages to populate are valid
  * @nr: entries of @ops
- * @nowait: wait neither for another operation nor for the controller
- * @result: what has come of it
+ * @nowait: wait neither for another update nor for the controller
+ * @result: written: the result
  *
- * What can be made to wait for ever, to map and unmap files in the controller,
- * comes before and after all locks.
+ * Files are mapped and unmapped in the controller, which can be made to wait for
+ * ever, before and after all locks.
  *
- * Return: 0 when no CPU can use any more what has been taken away; -EAGAIN when
- * it would have to wait; or the errnos of the ioctls
+ * Return: 0 when no CPU can use a right that was taken away; -EAGAIN when it would
+ * have to wait; or the errnos of the ioctls
  */
 int memview_update(struct memview *view, struct memview_table_op *ops,
 		   unsigned int nr, bool nowait, struct memview_result *result)
@@ -605,7 +605,7 @@ int memview_update(struct memview *view, struct memview_table_op *ops,
 }
 
 /**
- * memview_update_wait - wait for the end of a change that takes long
+ * memview_update_wait - wait for the end of a long transaction
  * @view: the view
  * @interruptible: give up for any signal, and not only for SIGKILL
  *

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Operations on the table. */
+/* Table operations, and updates that do several of them. */
 #ifndef _MEMVIEW_UPDATE_H
 #define _MEMVIEW_UPDATE_H
 
 #include "memview.h"
 
 /**
- * enum memview_table_op_kind - what one step of a table operation does
- * @MEMVIEW_TABLE_OP_MAP: maps a file, with MEMVIEW_MAP_REPLACE over what is there
- * @MEMVIEW_TABLE_OP_UNMAP: removes what is there
- * @MEMVIEW_TABLE_OP_PROTECT: gives it other flags
+ * enum memview_table_op_kind - kinds of table operations
+ * @MEMVIEW_TABLE_OP_MAP: maps a file, with MEMVIEW_MAP_REPLACE over existing ranges
+ * @MEMVIEW_TABLE_OP_UNMAP: removes all ranges of a span
+ * @MEMVIEW_TABLE_OP_PROTECT: gives a span other flags
  * @MEMVIEW_TABLE_OP_RESIZE: sets the size of the view to @first pages
  */
 enum memview_table_op_kind {
@@ -20,22 +20,22 @@ enum memview_table_op_kind {
 };
 
 /**
- * struct memview_table_op - one step of a table operation
- * @kind: what to do
+ * struct memview_table_op - a table operation
+ * @kind: kind of the operation
  * @flags: MEMVIEW_MAP_* of MAP_FD or PROTECT
  * @first: first page in the view
  * @last: last page in the view
  * @file_first: page of @file that @first is to map
- * @addr: with MEMVIEW_MAP_ADOPT: where the controller has @file_first mapped
- * @cookie: of the range to map
- * @file: what to map, checked to be of a kind that can be; held by the caller
- * @source: of @file, found before the operation; used by @uses_source, or by
- *	that of an operation before this one
- * @spare: what @attachment may be made of
- * @attachment: of @file, until the operation is over; one that serves can be found
- *	before it
+ * @addr: with MEMVIEW_MAP_ADOPT: the controller's address of @file_first
+ * @cookie: the controller's name for the new range
+ * @file: file to map, of a kind that can be mapped; held by the caller
+ * @source: source of @file, found without ops_lock; kept by @uses_source of this or
+ *	of an earlier operation of the same update
+ * @spare: allocated in advance, for @attachment
+ * @attachment: to @source, with a reference until the update is over; may be found
+ *	without ops_lock
  * @removed: written: pages that were mapped and are not any more
- * @uses_source: memview_source_unuse() is due
+ * @uses_source: the operation holds a use of @source
  * @zap: written: entries of the span may have lost a right
  * @populate_first: first page to populate afterwards
  * @populate_nr: pages to populate afterwards
@@ -60,8 +60,8 @@ struct memview_table_op {
 };
 
 /**
- * struct memview_result - what has come of a table operation
- * @failed: index of the operation that could not be done, or the number of operations
+ * struct memview_result - the result of an update
+ * @failed: index of the operation that failed, or the number of operations
  * @removed: pages that were mapped and are not any more
  */
 struct memview_result {

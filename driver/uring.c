@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Operations submitted to an io_uring. What need not wait is done at once, in
+ * Operations submitted to an io_uring. One that need not wait is done at once, in
  * the task that submits (or in the kernel's for IORING_SETUP_SQPOLL, which has
- * the address space and the files of who made the ring). For -EAGAIN io_uring
+ * the address space and the files of the ring's creator). For -EAGAIN io_uring
  * calls again from a thread that may wait, so that nothing is ever left pending:
- * what an ioctl would wait for, that thread waits for, and no longer.
+ * that thread waits as an ioctl would, and no longer.
  */
 
 #include "call.h"
@@ -34,7 +34,7 @@ int memview_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 		    size > sizeof(copy))
 			return -EINVAL;
 		memcpy(copy, sqe_cmd + 1, size);
-		/* And not a second time in what follows. */
+		/* The compiler must not read sqe_cmd again after this. */
 		barrier_data(copy);
 		call.karg = copy;
 	} else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The view object: its pseudo inode, the view files of peers, zap and revoke. */
+/* The view object: its pseudo inode, its references, its revocation. */
 
 #include <linux/mount.h>
 #include <linux/module.h>
@@ -48,8 +48,8 @@ static int memview_setattr(memview_idmap_t *idmap, struct dentry *dentry,
 
 /*
  * inotify and fanotify find the inode through /proc/self/fd, and a watch keeps it
- * when the view has gone. They ask for the right to read, which a view does not
- * need to give: open(2) and access(2) ask in other ways, and mmap(2) not at all.
+ * when the view has gone. They ask for MAY_READ, which a view need not grant:
+ * open(2) and access(2) ask with other bits, and mmap(2) does not ask at all.
  * A path alone (O_PATH) keeps the mount, too, and with it the module.
  */
 static int memview_permission(memview_idmap_t *idmap, struct inode *inode,
@@ -69,7 +69,7 @@ static void memview_revoke_work(struct work_struct *work)
 {
 	struct memview *view = container_of(work, struct memview, revoke_work);
 
-	/* Or who has the lock does it: nothing in this queue waits (R8). */
+	/* Or the holder of ops_lock revokes: nothing in this queue waits (R8). */
 	memview_try_revoke(view);
 	memview_put(view);
 }
@@ -114,9 +114,9 @@ struct memview *memview_create(void)
 	inode->i_mode = S_IFREG | 0600;
 	inode->i_op = &memview_inode_ops;
 	/*
-	 * What does get a watch past memview_permission() must not hold up the
-	 * end of the mount, which is in a worker: unmounting drops the watches of
-	 * all inodes that it knows of, and before 7.0 waits for those of others.
+	 * A watch that gets past memview_permission() must not hold up the end of
+	 * the mount, which is in a worker: unmounting drops the watches of all
+	 * inodes in its list, and before 7.0 waits for those of others.
 	 */
 	inode_sb_list_add(inode);
 
@@ -167,11 +167,11 @@ void memview_put(struct memview *view)
  * memview_zap_begin - announce zaps
  * @view: the view
  *
- * What walks a peer's page tables without its mmap_lock takes a PUD entry that
- * appears under it for garbage (pud_none_or_clear_bad()), clears it and does not
+ * A walk of a peer's page tables without its mmap_lock takes a PUD entry that
+ * appears meanwhile for garbage (pud_none_or_clear_bad()), clears it and does not
  * flush the TLB. So none is made from here to memview_zap_end().
  *
- * Context: under memview.lock for writing, or who is inserting may not notice.
+ * Context: under memview.lock, so that a fault that inserts sees it.
  */
 void memview_zap_begin(struct memview *view)
 {
@@ -211,8 +211,8 @@ static void memview_revoke_locked(struct memview *view)
 }
 
 /**
- * memview_stopped - has a table operation to end before it is done?
- * @view: the view; it has not changed yet, or can be put back
+ * memview_stopped - whether a table operation must end early
+ * @view: the view; it has not changed yet, or the change can be undone
  *
  * Return: 0; -ESHUTDOWN for a revocation, which waits; -EINTR for a SIGKILL
  */
@@ -227,7 +227,7 @@ int memview_stopped(const struct memview *view)
  * memview_revoke - remove everything, for good
  * @view: the view
  *
- * Waits for what runs, which ends at its next step, and is undone.
+ * Waits for a running table operation, which ends at its next step and is undone.
  */
 void memview_revoke(struct memview *view)
 {
@@ -237,7 +237,7 @@ void memview_revoke(struct memview *view)
 	memview_ops_unlock(view);
 }
 
-/* The same. When it is killed, who has the lock does it, and it returns -EINTR. */
+/* As memview_revoke(). When killed, -EINTR: the holder of ops_lock revokes. */
 int memview_revoke_killable(struct memview *view)
 {
 	WRITE_ONCE(view->revoking, true);
@@ -249,8 +249,8 @@ int memview_revoke_killable(struct memview *view)
 }
 
 /*
- * The same, unless it would have to wait for another operation. With
- * memview.revoking set, that does it in its end.
+ * As memview_revoke(), unless it would have to wait for another operation. With
+ * memview.revoking set, that operation revokes in memview_ops_unlock().
  */
 bool memview_try_revoke(struct memview *view)
 {
@@ -263,7 +263,7 @@ bool memview_try_revoke(struct memview *view)
 	return true;
 }
 
-/* Revokes from where that cannot be done: under a notifier. */
+/* Queues a revocation, for callers in a notifier, which cannot revoke. */
 void memview_revoke_later(struct memview *view)
 {
 	if (!kref_get_unless_zero(&view->ref))

@@ -8,48 +8,48 @@
 /**
  * struct memview - a view
  * @ref: held by the control file, each view file and each attachment
- * @inode: pseudo inode of its own: its i_mapping is how peers are zapped
+ * @inode: pseudo inode of its own, which the view files share
  * @ops_lock: covers a table operation from look-up to the end of its zap, else
  *	a second operation could find nothing to remove and return while the
  *	entries of the first still work (R1). Sleeps; may be held while memory is
  *	reclaimed.
- * @controller: the controller, once it has mapped something; set under @ops_lock and
- *	then for good: who does not hold that uses memview_view_controller()
+ * @controller: the controller, once it has mapped something; set for good, under
+ *	@ops_lock; without @ops_lock, read it by memview_view_controller()
  * @controller_node: in memview_controller.views, or memview_controller.orphans
  * @spare: ranges for the next operation, by change_next; under @ops_lock
  * @nr_spare: entries of @spare
- * @lock: table against invalidations, and faults that insert; a spinlock, held
- *	for a bounded piece of work
+ * @lock: protects the table against invalidations and faults that insert; a spinlock,
+ *	held for a bounded piece of work
  * @table: the ranges, by page of the view
- * @attachments: the sources the ranges map, most recent first. Who reads without
- *	memview.lock, under RCU, looks at the first entry only.
+ * @attachments: to the sources that the ranges map, most recent first. A reader
+ *	without memview.lock, under RCU, looks at the first entry only.
  * @nr_ranges: entries of @table
  * @table_seq: odd while @table changes: proves a look-up that is made without
  *	@lock
- * @gen: changes with @table or the size, and never comes back to a value as
- *	@table_seq could, in the time that a fault can be made to wait
+ * @gen: changes with @table or the size; unlike @table_seq it cannot wrap in the
+ *	time that a fault can be made to wait
  * @dead: revoked, for good
- * @changing: a table operation that takes long has changed some of the pending
- *	span and not all: faults there wait, see memview_changes()
+ * @changing: a long transaction has changed a part of the pending span: faults
+ *	there wait, see memview_changes()
  * @pending_first: span that a table operation is changing, or whose entries it is
  * @pending_last:	about to zap. The ranges may have left the reverse index by
  *	then, so every invalidation zaps this span as well (R3). Empty when
- *	first > last. Written under @lock, but for the end.
+ *	first > last. Written under @lock, but for the reset after the zap.
  * @change_wait: for @changing to become false
- * @revoking: a revocation is wanted: what runs gives up, and does it if nobody
- *	waits for @ops_lock, see memview_ops_unlock(). Set for good, without a lock.
- * @notes: what faults have found out while they waited
+ * @revoking: a revocation is wanted: the holder of @ops_lock gives up and, unless a
+ *	waiter does, revokes in memview_ops_unlock(). Set for good, without a lock.
+ * @notes: results of faults that waited, for their retries
  * @faults: faults of peers that were resolved
  * @huge_entries: huge entries that were made for them
  * @zaps: spans zapped
  * @zapping: operations and invalidations between memview_zap_begin() and
  *	memview_zap_end(): no PUD entry is made meanwhile
- * @peers_lock: the fields below; a spinlock, outside memview_mm.lock
- * @mappings: those that are tracked, by page: what a zap goes through
+ * @peers_lock: protects the fields below; a spinlock, outside memview_mm.lock
+ * @mappings: the tracked mappings, by page, which a zap walks
  * @peers: the address spaces that have the view mapped, for memview_populate()
  * @nr_peers: entries of @peers
  * @revoke_work: revokes when the controller's address space goes away
- * @free_work: the end of the object, outside every lock
+ * @free_work: frees the object, outside every lock
  */
 struct memview {
 	struct kref ref;
@@ -61,7 +61,7 @@ struct memview {
 	struct memview_range *spare;
 	unsigned long nr_spare;
 
-	spinlock_t lock; /* what follows; see the lock order */
+	spinlock_t lock; /* the fields below; see the lock order */
 	struct rb_root table;
 	struct list_head attachments;
 	unsigned long nr_ranges;
@@ -82,7 +82,7 @@ struct memview {
 
 	atomic_t zapping;
 
-	spinlock_t peers_lock; /* what follows */
+	spinlock_t peers_lock; /* the fields below */
 	struct rb_root_cached mappings;
 	struct rb_root peers;
 	unsigned long nr_peers;
@@ -91,7 +91,7 @@ struct memview {
 	struct work_struct free_work;
 };
 
-/* Whose the view is, or NULL: nobody's yet. */
+/* The view's controller; NULL: none yet. */
 static inline struct memview_controller *
 memview_view_controller(const struct memview *view)
 {
@@ -105,9 +105,9 @@ static inline u64 memview_size(const struct memview *view)
 }
 
 /*
- * Is the page in the span that a long operation is at work on? Then nobody may
- * see what the table says of it: before or after, but nothing in between. Under
- * memview.lock, or in a look-up that memview.table_seq proves.
+ * Is the page in the span that a long transaction is changing? Then nobody may use
+ * the table's entry for it, which may be neither the old nor the new one. Called
+ * under memview.lock, or in a look-up that memview.table_seq proves.
  */
 static inline bool memview_changes(const struct memview *view, pgoff_t page)
 {
@@ -116,7 +116,7 @@ static inline bool memview_changes(const struct memview *view, pgoff_t page)
 	       page <= READ_ONCE(view->pending_last);
 }
 
-/* Of the pseudo file system, while there is any view. */
+/* The mount of the pseudo file system, while there is any view. */
 extern struct vfsmount *memview_mnt;
 
 struct memview *memview_create(void);
@@ -134,13 +134,13 @@ void memview_revoke_later(struct memview *view);
  * memview_ops_unlock - the end of a table operation
  * @view: its ops_lock is held
  *
- * A revocation that does not wait for the lock is left to who has it: what it
- * would wait for, a task that gets no CPU say, is the user's to choose.
+ * A revocation that must not wait for the lock is left to the task that holds it: the
+ * user could make that wait long, by a task that gets no CPU for example.
  */
 static inline void memview_ops_unlock(struct memview *view)
 {
 	mutex_unlock(&view->ops_lock);
-	/* Either this sees that it is wanted, or that gets the lock. */
+	/* Either we see the request here, or memview_try_revoke() gets the lock. */
 	smp_mb();
 	if (unlikely(READ_ONCE(view->revoking)) && !READ_ONCE(view->dead))
 		memview_try_revoke(view);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What peers hold: the view file, which has no ioctls, and its mmap(2). */
+/* The view file, which peers hold and which has no ioctls, and its mmap(2). */
 
 #include <linux/module.h>
 #include <linux/mount.h>
@@ -13,9 +13,9 @@
 #include "view_file.h"
 
 /**
- * struct memview_view_file - what a view file has of its own
+ * struct memview_view_file - private data of a view file
  * @view: held
- * @rights: most that a mapping of this file can have
+ * @rights: the most rights that a mapping of this file can have
  */
 struct memview_view_file {
 	struct memview *view;
@@ -40,7 +40,7 @@ static int memview_view_mmap(struct file *file, struct vm_area_struct *vma)
 	/*
 	 * mprotect(2) makes present entries executable without a fault, so a
 	 * mapping made without PROT_EXEC never gets it; one made with it has
-	 * memview_mprotect(). There is such a path for writing, pfn_mkwrite.
+	 * memview_mprotect(). Writing does fault: see memview_pfn_mkwrite().
 	 */
 	if (!(vma->vm_flags & VM_EXEC))
 		clear |= VM_MAYEXEC;
@@ -86,7 +86,7 @@ bool memview_is_view_file(const struct file *file)
 	return file->f_op == &memview_view_fops;
 }
 
-/* Of a view file, as memview_is_view_file() has it. */
+/* The view of a view file: memview_is_view_file() must be true of it. */
 struct memview *memview_of_file(const struct file *file)
 {
 	const struct memview_view_file *view_file = file->private_data;
@@ -111,7 +111,7 @@ struct file *memview_view_file_new(struct memview *view, u32 rights)
 	view_file->view = view;
 	view_file->rights = rights;
 
-	/* alloc_file_pseudo() takes none, but __fput() drops one. */
+	/* alloc_file_pseudo() takes no module reference, but __fput() drops one. */
 	__module_get(THIS_MODULE);
 	ihold(view->inode);
 	file = alloc_file_pseudo(view->inode, memview_mnt, "memory-view", flags,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What peers hold. */
+/* The view file, which peers hold. */
 #ifndef _MEMVIEW_VIEW_FILE_H
 #define _MEMVIEW_VIEW_FILE_H
 
