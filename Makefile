@@ -7,9 +7,11 @@
 KERNEL	?=
 # The test programs that `make check` runs: a pattern for their names.
 TESTS	?= *
+# And of these in the guest, the cases that it runs; empty: all.
+CASE	?=
 PART	?= 1/1
 # Not for the makefiles below, where the name may mean something else.
-MAKEOVERRIDES := $(filter-out TESTS=% PART=%,$(MAKEOVERRIDES))
+MAKEOVERRIDES := $(filter-out TESTS=% CASE=% PART=%,$(MAKEOVERRIDES))
 
 top	:= $(CURDIR)
 guest	:= $(or $(KERNEL),6.1)
@@ -65,17 +67,24 @@ demo: deps
 	tests/vm/run --kernel $(guest) -- build/demo/memview-vhost-demo $(DEMO_ARGS)
 
 #: check      run all tests, on the host and in the guest; TESTS='test_r*' selects
-#:            programs; logs are in build/check/
+#:            programs, CASE='revoke*' cases in the guest; logs are in build/check/
 check: deps
 	@$(MAKE) --no-print-directory guest-module tests
-	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --part $(PART) \
+	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --case '$(CASE)' --part $(PART) \
 		--host $(host_tests) $(boot_tests) --guest $(guest_tests)
 
 #: check-guest  only what is in guests (PART=2/3: of the programs, the second third)
 check-guest: deps
 	@$(MAKE) --no-print-directory guest-module tests
-	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --part $(PART) \
+	@tests/run-suite --kernel $(guest) --tests '$(TESTS)' --case '$(CASE)' --part $(PART) \
 		--host $(boot_tests) --guest $(guest_tests)
+
+#: list       the programs and cases that TESTS and CASE choose from
+list: deps
+	@$(MAKE) --no-print-directory guest-module tests >/dev/null
+	@tests/vm/run --kernel $(guest) -- sh -c 'for program; do \
+		"$$program" --list | sed "s|^|$${program##*/}: |"; done' list \
+		$(filter build/tests/guest/%,$(guest_tests))
 
 #: check-all  the model, check, then check-guest on every other kernel; one total
 check-all: deps
@@ -84,7 +93,7 @@ check-all: deps
 host_tests := tests/selftest tests/vm/selftest tests/bench/selftest \
 	tests/host/test_errnos $(patsubst %.c,build/%,$(wildcard tests/host/test_*.c))
 guest_tests := $(patsubst %.c,build/%,$(wildcard tests/guest/test_*.c)) \
-	build/tests/fuzz/test_fuzz
+	$(if $(CASE),,build/tests/fuzz/test_fuzz)
 # Started on the host, but they boot guests with $KERNEL.
 boot_tests := tests/stress/check tests/special
 export KERNEL
@@ -163,5 +172,5 @@ install: modules lib
 clean:
 	rm -rf build
 
-.PHONY: all help modules link-sources guest-module lib demo check check-guest \
+.PHONY: all help list modules link-sources guest-module lib demo check check-guest \
 	check-all tests stress fuzz coverage model bench bench-window lint shell deps install clean

@@ -530,7 +530,7 @@ static struct CMUnitTest make_test(const struct test_case *tc, enum backing b)
 	};
 }
 
-/* Runs the cases whose name matches the pattern argv[1], or all. */
+/* Runs the cases whose name matches the pattern argv[1], or all; or lists them. */
 int run_cases(int argc, char **argv, const char *group,
 	      const struct test_case *cases, size_t nr)
 {
@@ -549,9 +549,15 @@ int run_cases(int argc, char **argv, const char *group,
 				tests[n++] = make_test(&cases[i], b);
 		}
 	}
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
+	if (argc > 1 && !strcmp(argv[1], "--list")) {
+		for (size_t i = 0; i < n; i++)
+			printf("%s\n", tests[i].name);
+		failed = 0;
+	} else {
+		if (argc > 1)
+			cmocka_set_test_filter(argv[1]);
+		failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
+	}
 	for (size_t i = 0; i < n; i++) {
 		free((char *)tests[i].name);
 		free(tests[i].initial_state);
